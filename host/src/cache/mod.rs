@@ -1,0 +1,153 @@
+//! The cache: one memory in front of the tiers below it.
+//!
+//! [`Cache::put`] encodes a payload once, by its codec, and writes it to every tier by compare-and-set; the answer tells the
+//! outcome of each. [`Cache::get`] answers from memory, lets one flight per key look below, and never waits for a broken
+//! tier longer than one deadline. The cache knows no schema, no view and no HTTP.
+
+mod appraiser;
+mod codec;
+mod flight;
+mod policy;
+mod read;
+mod record;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache as Map;
+use tokio::sync::broadcast;
+
+pub use codec::{Codec, DecodeError, Decoded};
+pub use policy::{KeyPolicy, Policy, PolicyError, TierTtls};
+pub use read::{Read, Refreshed};
+pub use write::{Deleted, Put, PutOptions, Verdict};
+
+use crate::record::{Key, Record, TierName, Time, Version, WriteOutcome};
+use crate::tier::{Appraise, Floors, Memory, Tier};
+use appraiser::Appraiser;
+use flight::Flights;
+
+/// Keys whose last version and last look below are remembered; the coldest are forgotten beyond it.
+const KEYS_REMEMBERED_MAX: usize = 100_000;
+
+/// Changes that a slow subscriber may fall behind before it is told that it missed some.
+const CHANGES_KEPT: usize = 1_024;
+
+/// The engine's own settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Time to live per key pattern and tier.
+    pub policy: Policy,
+    /// The longest that one read waits for the tiers below memory, and one write for each tier.
+    pub deadline: Duration,
+    /// Bytes of memory.
+    pub memory_bytes_max: u64,
+}
+
+/// The cache. Cheap to share behind an `Arc`.
+pub struct Cache {
+    memory: Arc<Memory>,
+    /// From the fastest to the slowest.
+    tiers: Vec<Arc<dyn Tier>>,
+    appraiser: Arc<Appraiser>,
+    policy: Arc<Policy>,
+    deadline: Duration,
+    flights: Flights,
+    floors: Floors,
+    /// The greatest version seen of each key: an unstamped write must exceed it.
+    versions: Map<Key, Version>,
+    /// When the tiers below memory were last asked for each key.
+    looked: Map<Key, Time>,
+    /// When the greater value of each key was last put back into a tier.
+    put_back: Map<(Key, TierName), Time>,
+    changes: broadcast::Sender<Change>,
+}
+
+/// A key whose value in memory changed, or went.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The key.
+    pub key: Key,
+    /// Its value now; `None` after a delete.
+    pub record: Option<Arc<Record>>,
+}
+
+/// Builds a [`Cache`]: the tiers need the appraiser, and the cache needs the tiers.
+pub struct Builder {
+    config: Config,
+    policy: Arc<Policy>,
+    appraiser: Arc<Appraiser>,
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// Starts from the settings and the codec.
+    pub fn new(config: Config, codec: Arc<dyn Codec>) -> Self {
+        let policy = Arc::new(config.policy.clone());
+        let appraiser = Arc::new(Appraiser::new(codec, policy.clone()));
+        Self { config, policy, appraiser }
+    }
+
+    /// What tiers ask about bytes that somebody else stored.
+    pub fn appraise(&self) -> Arc<dyn Appraise> {
+        self.appraiser.clone()
+    }
+
+    /// The cache over `tiers`, given from the fastest to the slowest.
+    pub fn build(self, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
+        Arc::new(Cache {
+            memory: Arc::new(Memory::new(crate::tier::memory::Config { bytes_max: self.config.memory_bytes_max })),
+            tiers,
+            appraiser: self.appraiser,
+            policy: self.policy,
+            deadline: self.config.deadline,
+            flights: Flights::default(),
+            floors: Floors::default(),
+            versions: Map::new(KEYS_REMEMBERED_MAX),
+            looked: Map::new(KEYS_REMEMBERED_MAX),
+            put_back: Map::new(KEYS_REMEMBERED_MAX),
+            changes: broadcast::channel(CHANGES_KEPT).0,
+        })
+    }
+}
+
+// === impl Cache ===
+
+impl Cache {
+    /// Every change of a value in memory from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// The tiers below memory, from the fastest to the slowest.
+    pub fn tiers(&self) -> &[Arc<dyn Tier>] {
+        &self.tiers
+    }
+
+    /// Takes values that were kept from before a restart into memory, unless it has greater ones.
+    pub fn recall(&self, kept: Vec<(Key, Arc<Record>)>) {
+        let now = Time::now();
+        for (key, record) in kept {
+            self.saw(&key, record.version);
+            if self.memory.set(&key, record.clone(), now) == WriteOutcome::Stored {
+                self.announce(&key, Some(record));
+            }
+        }
+    }
+
+    /// Tells subscribers. Having none is no failure.
+    fn announce(&self, key: &Key, record: Option<Arc<Record>>) {
+        if self.changes.send(Change { key: key.clone(), record }).is_err() {
+            tracing::trace!(%key, "nobody subscribes to changes");
+        }
+    }
+
+    /// Remembers that `version` of `key` exists.
+    fn saw(&self, key: &Key, version: Version) {
+        if self.versions.get(key).is_none_or(|seen| seen < version) {
+            self.versions.insert(key.clone(), version);
+        }
+    }
+}

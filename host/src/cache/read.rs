@@ -1,0 +1,332 @@
+//! Reading: memory, then one flight per key through the tiers below, and never longer than one deadline.
+//!
+//! Whatever a look below brings is reconciled by [`Order`]: the greatest value is adopted, tiers above the one that had it
+//! get it for its remaining lifetime, and a tier that holds a lesser one gets the greater one back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
+
+use super::flight::{Seat, landed};
+use super::Cache;
+use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, WriteOutcome};
+use crate::telemetry::metrics;
+use crate::tier::{Appraise as _, Found, Tier};
+
+/// A greater value is put back into a tier at most once per key and this span: a foreign writer that insists must not make
+/// the gateway fight it at full speed.
+const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
+
+/// Below this remaining lifetime a copy is not worth a write, and memcached may end it at once.
+const PROMOTED_LIFETIME_MIN: Duration = Duration::from_secs(2);
+
+/// The name of memory among the tiers.
+pub(crate) const MEMORY: &str = "memory";
+
+/// The answer to a read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The value, fresh or stale.
+    pub record: Option<Arc<Record>>,
+    /// Where it came from, and how good it is.
+    pub outcome: ReadOutcome,
+}
+
+/// What a look below memory brought.
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    /// The greatest value known now, and where it was.
+    pub found: Option<(Arc<Record>, TierName)>,
+    /// Tiers that did not answer.
+    pub failed: Vec<(TierName, String)>,
+}
+
+/// A tier's answer about one key.
+enum Answer {
+    Failed,
+    Absent,
+    Value(Arc<Record>),
+    /// Bytes that stand for no value.
+    Junk,
+    /// Bytes that could not be judged this time.
+    Unjudged,
+}
+
+impl Cache {
+    /// Reads `key`. A live value in memory is answered at once; when it is due for another look below, one flight looks
+    /// while the reader already has its answer.
+    pub async fn get(self: &Arc<Self>, key: &Key) -> Read {
+        let now = Time::now();
+        let read = match self.memory.get(key) {
+            Some(record) if self.is_due(key, now) => {
+                self.take_off(key);
+                stale(record, StaleWhy::Revalidating)
+            }
+            Some(record) => from_memory(record, now),
+            None => self.from_below(key).await,
+        };
+        metrics::read(&read.outcome);
+        read
+    }
+
+    /// What memory holds, without a look below.
+    pub fn peek(&self, key: &Key) -> Option<Arc<Record>> {
+        self.memory.get(key)
+    }
+
+    /// Looks below memory for all of `keys` at once and reconciles what it finds.
+    pub async fn refresh(self: &Arc<Self>, keys: &[Key]) -> Vec<Refreshed> {
+        let deadline = Instant::now() + self.deadline;
+        let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline))).await;
+        let now = Time::now();
+        let mut all = Vec::with_capacity(keys.len());
+        let mut repairs = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let mut failed = Vec::new();
+            let mut seen = Vec::with_capacity(self.tiers.len());
+            for (tier, answer) in self.tiers.iter().zip(&answers) {
+                seen.push(match answer {
+                    Err(why) => {
+                        failed.push((tier.name().clone(), why.clone()));
+                        Answer::Failed
+                    }
+                    Ok(found) => self.judge(tier, key, found.get(at).and_then(Option::as_ref)),
+                });
+            }
+            if failed.len() < self.tiers.len() || self.tiers.is_empty() {
+                self.looked.insert(key.clone(), now);
+            }
+            all.push(self.reconcile(key, now, &seen, failed, &mut repairs));
+        }
+        if !repairs.is_empty() {
+            let cache = self.clone();
+            // Writing copies must not make a reader wait.
+            tokio::spawn(async move { cache.copy(repairs).await });
+        }
+        all
+    }
+
+    fn is_due(&self, key: &Key, now: Time) -> bool {
+        let pause = self.policy.of(key).ttl.memory;
+        !self.tiers.is_empty() && self.looked.get(key).is_none_or(|looked| now.since(looked) >= pause)
+    }
+
+    /// Starts a flight for `key`, or joins the one under way.
+    fn take_off(self: &Arc<Self>, key: &Key) -> tokio::sync::watch::Receiver<Option<Arc<Refreshed>>> {
+        match self.flights.board(key) {
+            Seat::Follower(arrival) => arrival,
+            Seat::Leader(land, arrival) => {
+                let (cache, key) = (self.clone(), key.clone());
+                tokio::spawn(async move {
+                    let ended = EndOfFlight { cache: &cache, key: &key };
+                    let refreshed = cache.refresh(std::slice::from_ref(&key)).await.pop();
+                    drop(ended);
+                    land.send_replace(refreshed.map(Arc::new));
+                });
+                arrival
+            }
+        }
+    }
+
+    async fn from_below(self: &Arc<Self>, key: &Key) -> Read {
+        let arrival = self.take_off(key);
+        let unavailable = |why: &str| ReadOutcome::Unavailable {
+            failed: self.tiers.iter().map(|tier| (tier.name().clone(), why.to_owned())).collect(),
+        };
+        // The tiers have the deadline; this one only guards against a flight that never lands.
+        match tokio::time::timeout(self.deadline * 2, landed(arrival)).await {
+            Err(_) => Read { record: None, outcome: unavailable("the look below did not end in time") },
+            Ok(None) => Read { record: None, outcome: unavailable("the look below failed") },
+            Ok(Some(refreshed)) => self.landed(&refreshed),
+        }
+    }
+
+    fn landed(&self, refreshed: &Refreshed) -> Read {
+        let now = Time::now();
+        match &refreshed.found {
+            Some((record, tier)) if record.is_fresh(now) => {
+                Read { record: Some(record.clone()), outcome: ReadOutcome::Hit { tier: tier.clone() } }
+            }
+            Some((record, tier)) => {
+                let why = if refreshed.failed.is_empty() { StaleWhy::NotRenewed } else { StaleWhy::TierFailed };
+                Read { record: Some(record.clone()), outcome: ReadOutcome::Stale { tier: tier.clone(), why } }
+            }
+            None if refreshed.failed.is_empty() => Read { record: None, outcome: ReadOutcome::Miss },
+            None => Read { record: None, outcome: ReadOutcome::Unavailable { failed: refreshed.failed.clone() } },
+        }
+    }
+
+    fn judge(&self, tier: &Arc<dyn Tier>, key: &Key, found: Option<&Found>) -> Answer {
+        match found {
+            None => {
+                self.appraiser.saw_nothing(tier.name(), key);
+                Answer::Absent
+            }
+            Some(Found::Whole(record)) => Answer::Value(record.clone()),
+            Some(Found::Shared(payload)) => match self.appraiser.appraise(tier.name(), key, payload) {
+                Ok(record) => Answer::Value(record),
+                Err(crate::tier::Unworthy::Rejected(_)) => Answer::Junk,
+                Err(crate::tier::Unworthy::Unjudged(_)) => Answer::Unjudged,
+            },
+        }
+    }
+
+    /// Adopts the greatest value and notes which tiers need a copy of it.
+    fn reconcile(
+        &self,
+        key: &Key,
+        now: Time,
+        seen: &[Answer],
+        failed: Vec<(TierName, String)>,
+        repairs: &mut Vec<Copy>,
+    ) -> Refreshed {
+        let floor = self.floors.get(key);
+        let known = self.memory.get(key).map(|record| (record, None));
+        let below = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
+            // A value older than a delete is not brought back by a late look.
+            Answer::Value(record) if floor.is_none_or(|floor| record.version > floor) => Some((record.clone(), Some(at))),
+            _ => None,
+        });
+        let greatest = known.into_iter().chain(below).max_by(|(a, _), (b, _)| {
+            let order = Order::of(a, now).cmp(&Order::of(b, now));
+            // Of equals the one in memory stays, unless its life was prolonged below.
+            order.then_with(|| a.lifetime_end.cmp(&b.lifetime_end))
+        });
+        let Some((record, place)) = greatest.filter(|(record, _)| record.is_live(now)) else {
+            return Refreshed { found: None, failed };
+        };
+        if place.is_some() {
+            self.adopt(key, &record, now);
+        }
+        for (at, answer) in seen.iter().enumerate() {
+            let why = match answer {
+                Answer::Absent if place.is_some_and(|from| at < from) => Why::Promotion,
+                Answer::Junk => Why::PutBack,
+                Answer::Value(other) if other.digest != record.digest && Order::of(other, now) < Order::of(&record, now) => {
+                    Why::PutBack
+                }
+                _ => continue,
+            };
+            repairs.push(Copy { key: key.clone(), record: record.clone(), tier: at, why });
+        }
+        let tier = place.map_or_else(|| TierName::new(MEMORY), |at| self.tiers[at].name().clone());
+        Refreshed { found: Some((record, tier)), failed }
+    }
+
+    /// Takes a value found below into memory.
+    fn adopt(&self, key: &Key, record: &Arc<Record>, now: Time) {
+        let before = self.memory.get(key);
+        self.saw(key, record.version);
+        let outcome = self.memory.set(key, record.clone(), now);
+        if outcome == WriteOutcome::Stored {
+            if before.is_none_or(|before| differs(&before, record)) {
+                self.announce(key, Some(record.clone()));
+            }
+        } else {
+            tracing::debug!(%key, outcome = outcome.label(), "memory holds a greater value than the one found below");
+        }
+    }
+
+    async fn copy(&self, copies: Vec<Copy>) {
+        join_all(copies.into_iter().map(|copy| self.copy_one(copy))).await;
+    }
+
+    async fn copy_one(&self, Copy { key, record, tier, why }: Copy) {
+        let now = Time::now();
+        let tier = &self.tiers[tier];
+        if record.wire().is_none() || (tier.is_shared() && record.remaining(now) < PROMOTED_LIFETIME_MIN) {
+            return;
+        }
+        if why == Why::PutBack {
+            let place = (key.clone(), tier.name().clone());
+            if self.put_back.get(&place).is_some_and(|last| now.since(last) < PUT_BACK_EVERY) {
+                return;
+            }
+            self.put_back.insert(place, now);
+        }
+        let outcome = tier.put(&key, &record).await;
+        metrics::copied(why.label(), tier.name(), &outcome);
+        match (why, &outcome) {
+            (Why::PutBack, WriteOutcome::Stored) => {
+                tracing::warn!(%key, tier = %tier.name(), kind = record.kind.as_str(), "a lesser value was found in a tier; the greater one was put back");
+            }
+            (Why::Promotion, WriteOutcome::Stored) => tracing::debug!(%key, tier = %tier.name(), "promoted"),
+            (why, outcome) => tracing::debug!(%key, tier = %tier.name(), outcome = outcome.label(), "{} did not take", why.label()),
+        }
+    }
+}
+
+/// A copy to be written to a tier.
+struct Copy {
+    key: Key,
+    record: Arc<Record>,
+    tier: usize,
+    why: Why,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// A faster tier had nothing.
+    Promotion,
+    /// A tier held a lesser value.
+    PutBack,
+}
+
+impl Why {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Promotion => "promotion",
+            Self::PutBack => "put_back",
+        }
+    }
+}
+
+/// Whether readers should hear of `new`: other data, or the same with a notably longer life. Shared tiers count whole
+/// seconds, so a life that moves by less is the same life.
+fn differs(old: &Record, new: &Record) -> bool {
+    old.digest != new.digest
+        || old.kind != new.kind
+        || old.version != new.version
+        || new.soft_expiry > old.soft_expiry.after(Duration::from_secs(2))
+}
+
+/// Frees the seat of a flight however its task ends.
+struct EndOfFlight<'a> {
+    cache: &'a Cache,
+    key: &'a Key,
+}
+
+impl Drop for EndOfFlight<'_> {
+    fn drop(&mut self) {
+        self.cache.flights.ended(self.key);
+    }
+}
+
+async fn ask(tier: &Arc<dyn Tier>, keys: &[Key], deadline: Instant) -> Result<Vec<Option<Found>>, String> {
+    metrics::tier_read(tier.name());
+    match timeout_at(deadline, tier.read(keys)).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            metrics::tier_failed(tier.name(), "read");
+            Err(error.to_string())
+        }
+        Err(_) => {
+            metrics::tier_failed(tier.name(), "read");
+            Err("no answer within the deadline".to_owned())
+        }
+    }
+}
+
+fn from_memory(record: Arc<Record>, now: Time) -> Read {
+    if record.is_fresh(now) {
+        Read { record: Some(record), outcome: ReadOutcome::Hit { tier: TierName::new(MEMORY) } }
+    } else {
+        stale(record, StaleWhy::NotRenewed)
+    }
+}
+
+fn stale(record: Arc<Record>, why: StaleWhy) -> Read {
+    Read { record: Some(record), outcome: ReadOutcome::Stale { tier: TierName::new(MEMORY), why } }
+}

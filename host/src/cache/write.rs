@@ -1,0 +1,275 @@
+//! Writing: decode once, one record, every tier at once, and an outcome for each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::policy::TTL_MIN;
+use super::read::MEMORY;
+use super::record::{Circumstances, record, with_lifetime};
+use super::{Cache, DecodeError};
+use crate::record::{
+    DeleteOutcome, Digest, Key, Order, Origin, Record, RejectedWhy, TierName, Time, Version, WriteOutcome,
+};
+use crate::telemetry::metrics;
+use crate::tier::{Appraise as _, Found, Tier};
+
+/// What a writer may say besides the payload.
+#[derive(Clone, Debug)]
+pub struct PutOptions {
+    /// Who writes: `api`, `aggregator`.
+    pub from: Arc<str>,
+    /// Time to live in the shared tiers; `None`: the policy's, per tier.
+    pub ttl: Option<Duration>,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Put {
+    /// What was written.
+    pub record: Arc<Record>,
+    /// Memory first, then the tiers below, from the fastest to the slowest.
+    pub outcomes: Vec<(TierName, WriteOutcome)>,
+}
+
+/// What became of a delete, tier by tier.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Deleted {
+    /// Memory first, then the tiers below, from the fastest to the slowest.
+    pub outcomes: Vec<(TierName, DeleteOutcome)>,
+}
+
+/// The sum of the outcomes of the tiers below memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every tier stored it.
+    Stored,
+    /// Some wait for their tier, the others stored it.
+    Queued,
+    /// A greater value is there.
+    Lost,
+    /// No tier took it.
+    Unavailable,
+    /// Some took it and some did not.
+    Partial,
+}
+
+// === impl Put ===
+
+impl Put {
+    /// The sum of the outcomes.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(self.outcomes.iter().filter(|(tier, _)| tier.as_str() != MEMORY).map(|(_, outcome)| outcome))
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// The sum of the outcomes of the tiers below memory, for one value or for several written together.
+    pub fn of<'a>(outcomes: impl IntoIterator<Item = &'a WriteOutcome>) -> Self {
+        let (mut all, mut stored, mut queued, mut lost) = (0, 0, 0, 0);
+        for outcome in outcomes {
+            all += 1;
+            match outcome {
+                WriteOutcome::Stored => stored += 1,
+                WriteOutcome::Queued(_) => queued += 1,
+                WriteOutcome::Superseded | WriteOutcome::Refused(_) => lost += 1,
+                WriteOutcome::Rejected(_) | WriteOutcome::Failed(_) | WriteOutcome::Unknown(_) => {}
+            }
+        }
+        if stored == all {
+            Self::Stored
+        } else if stored + queued == all {
+            Self::Queued
+        } else if stored > 0 {
+            Self::Partial
+        } else if lost > 0 {
+            Self::Lost
+        } else {
+            Self::Unavailable
+        }
+    }
+}
+
+// === impl Cache ===
+
+impl Cache {
+    /// Writes `payload` under `key` to every tier, by compare-and-set.
+    ///
+    /// # Errors
+    ///
+    /// A payload that the codec refuses is not written anywhere, and the old value stays.
+    pub async fn put(self: &Arc<Self>, key: &Key, payload: Bytes, options: PutOptions) -> Result<Put, DecodeError> {
+        let decoded = self.appraiser.codec().decode(key, &payload, 0).inspect_err(|error| {
+            if let DecodeError::Rejected(rejection) = error {
+                metrics::rejected(key, &rejection.code);
+            }
+            tracing::warn!(%key, from = %options.from, %error, "a payload was refused");
+        })?;
+        metrics::repaired(key, &decoded.schema, &decoded.repairs);
+        let now = Time::now();
+        let rule = self.policy.of(key);
+        let ttl = options.ttl.map(|ttl| ttl.max(TTL_MIN));
+        let about = Circumstances {
+            now,
+            origin: Origin::Gateway(options.from.clone()),
+            unstamped: self.next_version(key, now),
+            lifetime_end: now.after(ttl.unwrap_or_else(|| rule.ttl.longest())),
+        };
+        let record = Arc::new(record(&payload, decoded, rule, about));
+        let put = Put { outcomes: self.write(key, &record, ttl, now).await, record };
+        for (tier, outcome) in &put.outcomes {
+            metrics::written(tier, outcome);
+            report(key, tier, outcome, &put.record, &options.from);
+        }
+        Ok(put)
+    }
+
+    /// Removes `key` from every tier, and keeps older values from coming back.
+    pub async fn delete(self: &Arc<Self>, key: &Key) -> Deleted {
+        let floor = self.next_version(key, Time::now());
+        self.floors.raise(key, floor);
+        self.saw(key, floor);
+        let below = self.tiers.iter().map(|tier| async move {
+            let outcome = match timeout(self.deadline, tier.delete(key, floor)).await {
+                Ok(outcome) => outcome,
+                Err(_) => DeleteOutcome::Unknown("no answer within the deadline".to_owned()),
+            };
+            (tier.name().clone(), outcome)
+        });
+        let mut outcomes = vec![(TierName::new(MEMORY), self.memory.remove(key, floor))];
+        outcomes.extend(join_all(below).await);
+        self.announce(key, None);
+        for (tier, outcome) in &outcomes {
+            metrics::deleted(tier, outcome);
+            if let Some(reason) = outcome.reason() {
+                tracing::warn!(%key, %tier, outcome = outcome.label(), reason, "a delete did not succeed");
+            }
+        }
+        Deleted { outcomes }
+    }
+
+    /// The version of an unstamped write: later than every version of the key that this gateway has seen.
+    fn next_version(&self, key: &Key, now: Time) -> Version {
+        let last = self.versions.get(key).map_or(0, |version| version.0);
+        Version(now.micros().max(last.saturating_add(1)))
+    }
+
+    async fn write(
+        self: &Arc<Self>,
+        key: &Key,
+        record: &Arc<Record>,
+        ttl: Option<Duration>,
+        now: Time,
+    ) -> Vec<(TierName, WriteOutcome)> {
+        // What memory already knows to be greater is not even offered to the tiers: one of them may have lost it.
+        if let Some(lost) = self.outranked(key, record, now) {
+            let everywhere = self.tiers.iter().map(|tier| tier.name().clone());
+            return [TierName::new(MEMORY)].into_iter().chain(everywhere).map(|tier| (tier, lost.clone())).collect();
+        }
+        let defaults = &self.policy.of(key).ttl;
+        let below = join_all(self.tiers.iter().map(|tier| async move {
+            let copy = with_lifetime(record, now, ttl.unwrap_or_else(|| defaults.of(tier.name())));
+            let outcome = match timeout(self.deadline * 2, tier.put(key, &copy)).await {
+                Ok(outcome) => outcome,
+                Err(_) => WriteOutcome::Unknown("no answer within the deadline".to_owned()),
+            };
+            (tier.name().clone(), outcome)
+        }))
+        .await;
+        self.evict_outgrown(key, record, &below).await;
+        let mut outcomes = vec![(TierName::new(MEMORY), self.write_memory(key, record, &below))];
+        outcomes.extend(below);
+        outcomes
+    }
+
+    /// The outcome that memory foretells for every tier.
+    fn outranked(&self, key: &Key, record: &Record, now: Time) -> Option<WriteOutcome> {
+        let greater = self.memory.get(key)?;
+        let (theirs, mine) = (Order::of(&greater, now), Order::of(record, now));
+        match theirs.kind {
+            _ if theirs <= mine => None,
+            Some(kind) if kind > record.kind => Some(WriteOutcome::Refused(kind)),
+            _ => Some(WriteOutcome::Superseded),
+        }
+    }
+
+    /// Memory comes last: readers see a value when the tiers that answer have it. With every tier down they still see it.
+    fn write_memory(self: &Arc<Self>, key: &Key, record: &Arc<Record>, below: &[(TierName, WriteOutcome)]) -> WriteOutcome {
+        let lost = below.iter().find_map(|(_, outcome)| match outcome {
+            WriteOutcome::Superseded | WriteOutcome::Refused(_) => Some(outcome.clone()),
+            _ => None,
+        });
+        if let Some(lost) = lost {
+            // A greater value is down there; a look below brings it up.
+            self.look_below_soon(key);
+            return lost;
+        }
+        self.saw(key, record.version);
+        let outcome = self.memory.set(key, record.clone(), Time::now());
+        if outcome == WriteOutcome::Stored {
+            self.looked.insert(key.clone(), Time::now());
+            self.announce(key, Some(record.clone()));
+        }
+        outcome
+    }
+
+    /// A tier that cannot take a value must not go on serving the old one to others (B48). The old value is removed only
+    /// after another tier has the new one, and only if it is still the lesser.
+    async fn evict_outgrown(&self, key: &Key, record: &Arc<Record>, below: &[(TierName, WriteOutcome)]) {
+        if !below.iter().any(|(_, outcome)| *outcome == WriteOutcome::Stored) {
+            return;
+        }
+        for (tier, (_, outcome)) in self.tiers.iter().zip(below) {
+            if matches!(outcome, WriteOutcome::Rejected(RejectedWhy::TooLarge { .. })) {
+                self.evict_lesser(tier, key, record).await;
+            }
+        }
+    }
+
+    async fn evict_lesser(&self, tier: &Arc<dyn Tier>, key: &Key, record: &Arc<Record>) {
+        let stored = match tier.read(std::slice::from_ref(key)).await {
+            Ok(found) => found.into_iter().next().flatten(),
+            Err(error) => {
+                tracing::warn!(%key, tier = %tier.name(), %error, "the old value could not be looked at, and may still be read there");
+                return;
+            }
+        };
+        let (digest, lesser) = match stored {
+            None => return,
+            Some(Found::Whole(old)) => (old.digest, Order::of(&old, Time::now()) < Order::of(record, Time::now())),
+            Some(Found::Shared(payload)) => {
+                let old = self.appraiser.appraise(tier.name(), key, &payload);
+                let lesser = old.is_ok_and(|old| Order::of(&old, Time::now()) < Order::of(record, Time::now()));
+                (Digest::of(&payload.bytes), lesser)
+            }
+        };
+        if lesser {
+            let outcome = tier.delete_exact(key, digest).await;
+            tracing::warn!(%key, tier = %tier.name(), outcome = outcome.label(), "the old value was removed from the tier that cannot take the new one");
+        }
+    }
+
+    fn look_below_soon(self: &Arc<Self>, key: &Key) {
+        let (cache, key) = (self.clone(), key.clone());
+        tokio::spawn(async move { cache.refresh(&[key]).await });
+    }
+}
+
+/// Nothing but `Stored` goes unsaid.
+fn report(key: &Key, tier: &TierName, outcome: &WriteOutcome, record: &Record, from: &str) {
+    let Some(reason) = outcome.reason() else { return };
+    let (label, kind) = (outcome.label(), record.kind.as_str());
+    match outcome {
+        WriteOutcome::Superseded | WriteOutcome::Refused(_) => {
+            tracing::info!(%key, %tier, outcome = label, kind, from, reason, "a write lost to a greater value");
+        }
+        _ => tracing::warn!(%key, %tier, outcome = label, kind, from, reason, "a write was not stored"),
+    }
+}

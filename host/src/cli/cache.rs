@@ -1,0 +1,88 @@
+//! `tiergate cache get|put|delete KEY`.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use hyper::{Method, StatusCode};
+
+use super::{Ended, Remote};
+use crate::client::{Answer, Client};
+
+#[derive(Args, Debug)]
+pub(super) struct CacheArgs {
+    #[command(subcommand)]
+    command: CacheCommand,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Subcommand, Debug)]
+enum CacheCommand {
+    /// Print a value; where it came from goes to standard error
+    Get {
+        /// Its key
+        key: String,
+    },
+    /// Write a value to every tier; the outcome of each is printed
+    Put {
+        /// Its key
+        key: String,
+        /// The JSON, or `-` for standard input
+        #[arg(value_name = "JSON", required_unless_present = "file")]
+        value: Option<String>,
+        /// Take the JSON from this file
+        #[arg(long, value_name = "FILE", conflicts_with = "value")]
+        file: Option<PathBuf>,
+        /// Time to live, such as `300` (seconds) or `5m`; by default the policy's for the key
+        #[arg(long)]
+        ttl: Option<String>,
+    },
+    /// Remove a value from every tier; the outcome of each is printed
+    Delete {
+        /// Its key
+        key: String,
+    },
+}
+
+pub(super) async fn run(args: CacheArgs) -> anyhow::Result<Ended> {
+    let client = Client::new(&args.remote.url, args.remote.token)?;
+    let none = Bytes::new();
+    let answer = match args.command {
+        CacheCommand::Get { key } => client.send(Method::GET, &Client::key_path(&key), none).await?,
+        CacheCommand::Delete { key } => client.send(Method::DELETE, &Client::key_path(&key), none).await?,
+        CacheCommand::Put { key, value, file, ttl } => {
+            let path = match ttl {
+                None => Client::key_path(&key),
+                Some(ttl) => format!("{}?ttl={ttl}", Client::key_path(&key)),
+            };
+            client.send(Method::PUT, &path, payload(value, file)?).await?
+        }
+    };
+    print(&answer)
+}
+
+fn payload(value: Option<String>, file: Option<PathBuf>) -> anyhow::Result<Bytes> {
+    match (value, file) {
+        (_, Some(file)) => Ok(std::fs::read(&file).with_context(|| file.display().to_string())?.into()),
+        (Some(value), None) if value != "-" => Ok(value.into()),
+        _ => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).context("standard input")?;
+            Ok(bytes.into())
+        }
+    }
+}
+
+fn print(answer: &Answer) -> anyhow::Result<Ended> {
+    if let Some(status) = &answer.cache_status {
+        eprintln!("{status}");
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(&answer.body)?;
+    writeln!(out)?;
+    // 200 alone means that all of it was done.
+    Ok(if answer.status == StatusCode::OK { Ended::Done } else { Ended::NotDone })
+}

@@ -1,0 +1,315 @@
+//! The shape of `tiergate.toml`, and how it is read without stopping at the first mistake.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use serde_path_to_error::{Segment, Track};
+use toml::{Table, Value};
+
+use super::Mistake;
+use crate::cache::{KeyPolicy, Policy};
+use crate::http::Secret;
+use crate::telemetry::log;
+use crate::{http, market, plugin};
+
+/// Wrong values that are set aside before the rest is no longer looked at.
+const MISTAKES_MAX: usize = 100;
+
+/// The file.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct File {
+    pub data_dir: Option<PathBuf>,
+    pub tiers: Vec<String>,
+    pub ttl: Vec<Ttl>,
+    pub cache: Cache,
+    pub market: Market,
+    pub http: Http,
+    pub plugins: Plugins,
+    #[serde(deserialize_with = "log_config")]
+    pub log: log::Config,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Cache {
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    pub memory_bytes_max: ByteSize,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Ttl {
+    pattern: String,
+    #[serde(default, with = "humantime_serde")]
+    memory: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    memcached: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    redis: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    fresh: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    grace: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Market {
+    #[serde(with = "humantime_serde")]
+    refresh_every: Duration,
+    #[serde(with = "humantime_serde")]
+    coalesce: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Http {
+    listen: SocketAddr,
+    unix: Option<PathBuf>,
+    admin: SocketAddr,
+    hosts: Vec<String>,
+    write_token: Option<String>,
+    value_bytes_max: ByteSize,
+    signal_bytes_max: ByteSize,
+    connections_max: usize,
+    #[serde(with = "humantime_serde")]
+    head_deadline: Duration,
+    #[serde(with = "humantime_serde")]
+    body_pause_max: Duration,
+    #[serde(with = "humantime_serde")]
+    drain: Duration,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Plugins {
+    codecs: Option<Vec<Plugin>>,
+    aggregator: Option<Plugin>,
+}
+
+#[derive(Deserialize)]
+struct Plugin {
+    name: Option<String>,
+    path: Option<PathBuf>,
+    #[serde(default)]
+    config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The table in `path`; empty, with a mistake, when it cannot be read.
+pub(super) fn table(path: &Path) -> (Table, Vec<Mistake>) {
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return (Table::new(), vec![Mistake::new(name, format!("cannot be read: {error}"))]),
+    };
+    match text.parse::<Table>() {
+        Ok(table) => (table, Vec::new()),
+        Err(error) => (Table::new(), vec![Mistake::new(name, error.to_string().trim_end().replace('\n', "\n    "))]),
+    }
+}
+
+// === impl File ===
+
+impl File {
+    /// Reads `table`. A wrong value is reported and set aside, so that the rest is still looked at.
+    pub fn read(mut table: Table, mistakes: &mut Vec<Mistake>) -> Self {
+        for _ in 0..MISTAKES_MAX {
+            let mut unknown = Vec::new();
+            let mut track = Track::new();
+            let tracked = serde_path_to_error::Deserializer::new(Value::Table(table.clone()), &mut track);
+            let read = serde_ignored::deserialize::<_, _, Self>(tracked, |path| unknown.push(path.to_string()));
+            match read {
+                Ok(file) => {
+                    let known = |path| Mistake::new(path, "is no known key; see the sample in README.md");
+                    mistakes.extend(unknown.into_iter().map(known));
+                    return file;
+                }
+                Err(error) => {
+                    let path = track.path();
+                    mistakes.push(Mistake::new(path.to_string(), error.to_string().trim_end().replace('\n', " ")));
+                    let segments: Vec<&Segment> = path.iter().collect();
+                    if !remove(&mut Value::Table(std::mem::take(&mut table)), &segments, &mut table) {
+                        return Self::default();
+                    }
+                }
+            }
+        }
+        Self::default()
+    }
+}
+
+/// Puts `root` without the value at `path` into `rest`; says whether anything was removed.
+fn remove(root: &mut Value, path: &[&Segment], rest: &mut Table) -> bool {
+    fn below(value: &mut Value, path: &[&Segment]) -> bool {
+        match (path, value) {
+            ([Segment::Map { key }], Value::Table(table)) => table.remove(key).is_some(),
+            ([Segment::Map { key }, path @ ..], Value::Table(table)) => {
+                // A mistake deeper than the file's own shape (in an enum, say) is set aside with what holds it.
+                table.get_mut(key).is_some_and(|value| below(value, path)) || table.remove(key).is_some()
+            }
+            ([Segment::Seq { index }], Value::Array(list)) => {
+                (*index < list.len()).then(|| list.remove(*index)).is_some()
+            }
+            ([Segment::Seq { index }, path @ ..], Value::Array(list)) => {
+                list.get_mut(*index).is_some_and(|value| below(value, path))
+                    || (*index < list.len()).then(|| list.remove(*index)).is_some()
+            }
+            _ => false,
+        }
+    }
+    let removed = below(root, path);
+    if let Value::Table(table) = root {
+        *rest = std::mem::take(table);
+    }
+    removed
+}
+
+// === the sections ===
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { deadline: Duration::from_millis(250), memory_bytes_max: ByteSize::mib(256) }
+    }
+}
+
+impl Ttl {
+    /// The rule, with what it leaves out from the defaults for its pattern.
+    pub fn rule(&self) -> KeyPolicy {
+        let mut rule = Policy::default_for(&self.pattern);
+        rule.ttl.memory = self.memory.unwrap_or(rule.ttl.memory);
+        rule.ttl.memcached = self.memcached.unwrap_or(rule.ttl.memcached);
+        rule.ttl.redis = self.redis.unwrap_or(rule.ttl.redis);
+        rule.fresh = self.fresh.unwrap_or(rule.fresh);
+        rule.grace = self.grace.unwrap_or(rule.grace);
+        rule
+    }
+}
+
+impl Default for Market {
+    fn default() -> Self {
+        let market::Config { refresh_every, coalesce } = market::Config::default();
+        Self { refresh_every, coalesce }
+    }
+}
+
+impl Market {
+    pub fn check(&self, mistakes: &mut Vec<Mistake>) -> market::Config {
+        // A dead producer or a foreign write must be seen within a second.
+        for (path, span, least) in
+            [("market.refresh_every", self.refresh_every, 10), ("market.coalesce", self.coalesce, 0)]
+        {
+            if span > Duration::from_secs(1) || span < Duration::from_millis(least) {
+                mistakes.push(Mistake::new(path, format!("must be from {least}ms to 1s")));
+            }
+        }
+        market::Config { refresh_every: self.refresh_every, coalesce: self.coalesce }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let http = http::Config::default();
+        Self {
+            listen: http.listen,
+            unix: http.unix,
+            admin: http.admin,
+            hosts: http.hosts,
+            write_token: None,
+            value_bytes_max: ByteSize::b(http.value_bytes_max as u64),
+            signal_bytes_max: ByteSize::b(http.signal_bytes_max as u64),
+            connections_max: http.connections_max,
+            head_deadline: http.head_deadline,
+            body_pause_max: http.body_pause_max,
+            drain: http.drain,
+        }
+    }
+}
+
+impl Http {
+    pub fn check(self, mistakes: &mut Vec<Mistake>) -> Option<http::Config> {
+        let before = mistakes.len();
+        let write_token = self.write_token.and_then(|token| match Secret::new(token) {
+            Ok(token) => Some(token),
+            Err(error) => {
+                mistakes.push(Mistake::new("http.write_token", error));
+                None
+            }
+        });
+        if self.listen == self.admin && self.listen.port() != 0 {
+            mistakes.push(Mistake::new("http.admin", "must not be the same address as http.listen"));
+        }
+        if self.connections_max == 0 {
+            mistakes.push(Mistake::new("http.connections_max", "must be at least 1"));
+        }
+        for (path, size) in
+            [("http.value_bytes_max", self.value_bytes_max), ("http.signal_bytes_max", self.signal_bytes_max)]
+        {
+            if size < ByteSize::b(1) || size > ByteSize::mib(512) {
+                mistakes.push(Mistake::new(path, "must be from 1B to 512MiB"));
+            }
+        }
+        for (path, span) in [("http.head_deadline", self.head_deadline), ("http.body_pause_max", self.body_pause_max)] {
+            if span.is_zero() {
+                mistakes.push(Mistake::new(path, "must be more than 0s"));
+            }
+        }
+        (mistakes.len() == before).then_some(http::Config {
+            listen: self.listen,
+            unix: self.unix,
+            admin: self.admin,
+            hosts: self.hosts,
+            write_token,
+            value_bytes_max: self.value_bytes_max.as_u64() as usize,
+            signal_bytes_max: self.signal_bytes_max.as_u64() as usize,
+            connections_max: self.connections_max,
+            head_deadline: self.head_deadline,
+            body_pause_max: self.body_pause_max,
+            drain: self.drain,
+        })
+    }
+}
+
+impl Plugins {
+    /// The built-in plugins where the file names none.
+    pub fn into_config(self) -> plugin::Config {
+        let mut config = plugin::Config::default();
+        if let Some(codecs) = self.codecs {
+            config.codecs = codecs.into_iter().map(|plugin| plugin.into_spec("codec")).collect();
+        }
+        if let Some(aggregator) = self.aggregator {
+            config.aggregator = aggregator.into_spec("aggregator");
+        }
+        config
+    }
+}
+
+impl Plugin {
+    fn into_spec(self, kind: &str) -> plugin::PluginSpec {
+        let from_path = || self.path.as_ref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
+        plugin::PluginSpec {
+            name: self.name.clone().or_else(from_path).unwrap_or_else(|| kind.to_owned()),
+            path: self.path,
+            config: serde_json::Value::Object(self.config),
+        }
+    }
+}
+
+fn log_config<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<log::Config, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(default)]
+    struct Log {
+        level: String,
+        format: log::Format,
+    }
+    impl Default for Log {
+        fn default() -> Self {
+            let log::Config { level, format } = log::Config::default();
+            Self { level, format }
+        }
+    }
+    Log::deserialize(deserializer).map(|Log { level, format }| log::Config { level, format })
+}

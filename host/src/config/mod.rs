@@ -1,0 +1,270 @@
+//! Configuration: `tiergate.toml` and the environment, read and checked whole.
+//!
+//! Every mistake is reported at once, with its key path and what to write instead, before anything is bound. Unknown keys
+//! are mistakes. Each room owns its settings; this one only composes them.
+
+mod environment;
+mod file;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cache::{self, Policy};
+use crate::plugin;
+use crate::telemetry::log;
+use crate::tier::{disk, memcached, redis};
+use crate::{http, market};
+
+/// The longest that a reader may be made to wait for a tier.
+const DEADLINE_MAX: Duration = Duration::from_secs(60);
+
+/// Everything that can be set, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the disk tier, the compiled plugins and the admin token live.
+    pub data_dir: PathBuf,
+    /// The tiers below memory, in the order of the configuration: from the fastest to the slowest.
+    pub tiers: Vec<TierConfig>,
+    /// See [`cache::Config`].
+    pub cache: cache::Config,
+    /// See [`market::Config`].
+    pub market: market::Config,
+    /// See [`http::Config`].
+    pub http: http::Config,
+    /// See [`plugin::Config`].
+    pub plugins: plugin::Config,
+    /// See [`log::Config`].
+    pub log: log::Config,
+}
+
+/// One tier below memory.
+#[derive(Clone, Debug)]
+pub enum TierConfig {
+    /// A file of this process.
+    Disk(disk::Config),
+    /// `memcached://host:port`.
+    Memcached(memcached::Config),
+    /// `redis://` or `rediss://[user:password@]host:port/database`.
+    Redis(redis::Config),
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where, such as `http.listen` or `tiers[1]`.
+    pub path: String,
+    /// What, and what to write instead.
+    pub message: String,
+}
+
+/// Everything that is wrong.
+#[derive(Debug, thiserror::Error)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+// === impl Mistakes ===
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        writeln!(f, "the configuration has {count} mistake{}:", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|Mistake { path, message }| writeln!(f, "  {path}: {message}"))
+    }
+}
+
+// === impl Mistake ===
+
+impl Mistake {
+    /// A mistake at `path`.
+    pub fn new(path: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self { path: path.into(), message: message.to_string() }
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads `file`, or the defaults where there is none, with the environment over it; and everything that is wrong. Where
+    /// there are mistakes the configuration, if any, holds defaults in their place, so that the rest can be checked too.
+    pub fn read(file: Option<&Path>) -> (Option<Self>, Vec<Mistake>) {
+        let (mut table, mut mistakes) = match file {
+            None => (toml::Table::new(), Vec::new()),
+            Some(path) => file::table(path),
+        };
+        environment::overlay(&mut table, std::env::vars(), &mut mistakes);
+        let file = file::File::read(table, &mut mistakes);
+        (Self::check(file, &mut mistakes), mistakes)
+    }
+
+    /// The same for the demo: recorded data stays in a disk tier of its own, whatever tiers are configured.
+    pub fn for_demo(self) -> Self {
+        let data_dir = self.data_dir.join("demo");
+        let tiers = vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
+        Self { data_dir, tiers, ..self }
+    }
+
+    fn check(file: file::File, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+        let data_dir = file.data_dir.clone().unwrap_or_else(default_data_dir);
+        let tiers = tiers(&file.tiers, &data_dir, file.cache.deadline, mistakes);
+        let policy = policy(&file.ttl, mistakes);
+        let http = file.http.check(mistakes);
+        if let Err(error) = file.log.filter() {
+            mistakes.push(Mistake::new("log.level", format!("{error}; write `info` or `tiergate::tier=debug,info`")));
+        }
+        let market = file.market.check(mistakes);
+        if file.cache.deadline.is_zero() || file.cache.deadline > DEADLINE_MAX {
+            mistakes.push(Mistake::new("cache.deadline", "must be more than 0s and at most 60s"));
+        }
+        Some(Self {
+            data_dir,
+            tiers,
+            cache: cache::Config {
+                policy: policy?,
+                deadline: file.cache.deadline,
+                memory_bytes_max: file.cache.memory_bytes_max.as_u64(),
+            },
+            market,
+            http: http?,
+            plugins: file.plugins.into_config(),
+            log: file.log,
+        })
+    }
+}
+
+/// The embedded disk tier where no tier is configured, else the tiers by their URLs.
+fn tiers(urls: &[String], data_dir: &Path, deadline: Duration, mistakes: &mut Vec<Mistake>) -> Vec<TierConfig> {
+    if urls.is_empty() {
+        return vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
+    }
+    let mut tiers = Vec::new();
+    for (at, url) in urls.iter().enumerate() {
+        match tier(url, deadline) {
+            Ok(TierConfig::Disk(_)) if tiers.iter().any(|tier| matches!(tier, TierConfig::Disk(_))) => {
+                mistakes.push(Mistake::new(format!("tiers[{at}]"), "one disk tier is enough; remove the others"));
+            }
+            Ok(tier) => tiers.push(tier),
+            Err(message) => mistakes.push(Mistake::new(format!("tiers[{at}]"), message)),
+        }
+        if urls[..at].contains(url) {
+            mistakes.push(Mistake::new(format!("tiers[{at}]"), "the same tier stands twice"));
+        }
+    }
+    tiers
+}
+
+fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
+    const FORMS: &str =
+        "write `memcached://127.0.0.1:11211`, `redis://127.0.0.1:6379/0`, `rediss://...` or `disk:///var/lib/tiergate/cache.redb`";
+    // The text itself may hold a password and is not repeated.
+    let url = url::Url::parse(text).map_err(|error| format!("is no URL ({error}); {FORMS}"))?;
+    match url.scheme() {
+        "memcached" => {
+            let host = url.host_str().filter(|host| !host.is_empty()).ok_or(format!("names no host; {FORMS}"))?;
+            if !matches!(url.path(), "" | "/") || url.query().is_some() || !url.username().is_empty() {
+                return Err(format!("a memcached URL holds a host and a port, and nothing more; {FORMS}"));
+            }
+            let address = format!("{host}:{}", url.port().unwrap_or(11211));
+            Ok(TierConfig::Memcached(memcached::Config { deadline, ..memcached::Config::at(address) }))
+        }
+        "redis" | "rediss" => {
+            let database = url.path().trim_start_matches('/');
+            if url.host_str().is_none_or(str::is_empty) || !database.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(format!("a Redis URL holds a host and the number of a database; {FORMS}"));
+            }
+            Ok(TierConfig::Redis(redis::Config { deadline, ..redis::Config::at(text) }))
+        }
+        "disk" => {
+            let path = PathBuf::from(url.path());
+            if url.host_str().is_some_and(|host| !host.is_empty()) || !path.is_absolute() || path.file_name().is_none() {
+                return Err(format!("a disk URL holds an absolute path, after three slashes; {FORMS}"));
+            }
+            Ok(TierConfig::Disk(disk::Config::at(path)))
+        }
+        other => Err(format!("unknown kind of tier `{other}`; {FORMS}")),
+    }
+}
+
+fn policy(rules: &[file::Ttl], mistakes: &mut Vec<Mistake>) -> Option<Policy> {
+    match Policy::with(rules.iter().map(file::Ttl::rule).collect()) {
+        Ok(policy) => Some(policy),
+        Err(wrong) => {
+            mistakes.extend(wrong.into_iter().map(|error| Mistake::new("ttl", error)));
+            None
+        }
+    }
+}
+
+/// `$XDG_STATE_HOME/tiergate`, by default `~/.local/state/tiergate` (XDG base directory specification).
+fn default_data_dir() -> PathBuf {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("tiergate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, Vec<String>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tiergate.toml");
+        std::fs::write(&path, text).unwrap();
+        match Config::read(Some(&path)) {
+            (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
+            (_, mistakes) => Err(mistakes.into_iter().map(|m| format!("{}: {}", m.path, m.message)).collect()),
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_a_configuration_with_the_embedded_disk_tier() {
+        let config = read("").unwrap();
+        assert!(matches!(config.tiers[..], [TierConfig::Disk(_)]));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_with_its_path() {
+        let mistakes = read(
+            r#"
+            colour = "blue"
+            tiers = ["memcached://127.0.0.1:11211", "postgres://x", "nonsense"]
+            [http]
+            listen = "nowhere"
+            hsots = []
+            body_pause_max = "soon"
+            [cache]
+            memory_bytes_max = "many"
+            [market]
+            refresh_every = "5s"
+            "#,
+        )
+        .unwrap_err();
+        for path in [
+            "colour:",
+            "tiers[1]:",
+            "tiers[2]:",
+            "http.listen:",
+            "http.hsots:",
+            "http.body_pause_max:",
+            "cache.memory_bytes_max:",
+            "market.refresh_every:",
+        ] {
+            assert!(mistakes.iter().any(|mistake| mistake.starts_with(path)), "{path} is not in {mistakes:#?}");
+        }
+        assert_eq!(mistakes.len(), 8, "{mistakes:#?}");
+    }
+
+    #[test]
+    fn b01_the_address_is_taken_as_written() {
+        let config = read(r#"tiers = ["memcached://127.0.0.1:11222"]"#).unwrap();
+        let [TierConfig::Memcached(memcached)] = &config.tiers[..] else { panic!("{:?}", config.tiers) };
+        assert_eq!(memcached.address, "127.0.0.1:11222");
+    }
+
+    #[test]
+    fn a_password_in_a_wrong_url_is_not_repeated() {
+        let mistakes = read(r#"tiers = ["redsi://user:hunter2@host/0"]"#).unwrap_err();
+        assert!(!mistakes[0].contains("hunter2"), "{mistakes:?}");
+    }
+}

@@ -1,0 +1,183 @@
+//! [`Gateway`]: everything built from the configuration, before anything is served.
+
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cache::{self, Cache};
+use crate::config::{Config, Mistake, Mistakes, TierConfig};
+use crate::http::{self, App, Bound, Secret};
+use crate::market::Market;
+use crate::plugin::Plugins;
+use crate::record::{Key, Record, TierName, Time};
+use crate::telemetry::metrics;
+use crate::tier::{Disk, Memcached, Redis, Tier};
+
+/// A gateway whose listeners are bound.
+pub struct Gateway {
+    app: Arc<App>,
+    bound: Bound,
+    market: Arc<Market>,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Builds every room and binds every listener. `mistakes` are those that the configuration already has.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once; then nothing stays bound.
+    pub async fn new(config: Option<Config>, mut mistakes: Vec<Mistake>) -> Result<Self, Mistakes> {
+        let Some(config) = config else { return Err(Mistakes(mistakes)) };
+        let admin_token = prepare(&config.data_dir, &mut mistakes);
+        let plugins = match Plugins::load(config.plugins.clone(), &config.data_dir.join("compiled")) {
+            Ok(plugins) => Some(plugins),
+            Err(errors) => {
+                mistakes.extend(errors.into_iter().map(|error| Mistake::new("plugins", error)));
+                None
+            }
+        };
+        // Defaults stand in for wrong addresses, and those must not be tried.
+        let bound = if mistakes.iter().any(|mistake| mistake.path.starts_with("http")) {
+            None
+        } else {
+            match Bound::new(&config.http).await {
+                Ok(bound) => Some(bound),
+                Err(wrong) => {
+                    mistakes.extend(wrong.into_iter().map(|(path, message)| Mistake::new(path, message)));
+                    None
+                }
+            }
+        };
+        let metrics = match metrics::start() {
+            Ok(metrics) => Some(metrics),
+            Err(error) => {
+                mistakes.push(Mistake::new("metrics", error));
+                None
+            }
+        };
+        let builder = plugins.as_ref().map(|plugins| cache::Builder::new(config.cache.clone(), plugins.codecs.clone()));
+        let cache = match builder {
+            Some(builder) if mistakes.is_empty() => build(builder, &config.tiers, &mut mistakes),
+            _ => None,
+        };
+        let (Some(plugins), Some(bound), Some(cache), Some(admin_token), Some(metrics)) =
+            (plugins, bound, cache, admin_token, metrics)
+        else {
+            return Err(Mistakes(mistakes));
+        };
+        let market = Market::new(config.market, cache.clone(), plugins.aggregator.clone())
+            .await
+            .map_err(|error| Mistakes(vec![Mistake::new("plugins.aggregator", error)]))?;
+        let app = App {
+            config: config.http,
+            cache,
+            market: market.clone(),
+            metrics,
+            admin_token,
+            plugins: Arc::new(move || serde_json::json!({ "slots": plugins.status() })),
+        };
+        Ok(Self { app: Arc::new(app), bound, market })
+    }
+
+    /// The bound listeners.
+    pub const fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// What operators see of the tiers, from the fastest to the slowest.
+    pub fn tiers(&self) -> Vec<String> {
+        self.app.cache.tiers().iter().map(|tier| tier.summary()).collect()
+    }
+
+    /// Serves until `stop` is told, then drains.
+    pub async fn serve(self, stop: watch::Receiver<bool>) {
+        let market = tokio::spawn(self.market.run(stop.clone()));
+        http::serve(self.app, self.bound, stop).await;
+        if let Err(error) = market.await {
+            tracing::error!(%error, "the market died");
+        }
+    }
+}
+
+/// What is wrong with the plugins of `config`.
+pub fn check_plugins(config: &Config) -> Vec<Mistake> {
+    match Plugins::load(config.plugins.clone(), &config.data_dir.join("compiled")) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.into_iter().map(|error| Mistake::new("plugins", error)).collect(),
+    }
+}
+
+/// Makes the data directory, for this user alone, and the admin token in it.
+fn prepare(data_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<Secret> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).and_then(|()| {
+        // Compiled plugins in it are run as they are.
+        std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
+    });
+    if let Err(error) = made {
+        mistakes.push(Mistake::new("data_dir", format!("{}: {error}", data_dir.display())));
+        return None;
+    }
+    match http::token_file(&data_dir.join("admin.token")) {
+        Ok(token) => Some(token),
+        Err(error) => {
+            mistakes.push(Mistake::new("data_dir", error));
+            None
+        }
+    }
+}
+
+/// The cache over the configured tiers, with the last known values of the disk tiers in memory.
+fn build(builder: cache::Builder, configs: &[TierConfig], mistakes: &mut Vec<Mistake>) -> Option<Arc<Cache>> {
+    let mut tiers: Vec<Arc<dyn Tier>> = Vec::new();
+    let mut recalled = Vec::new();
+    for (at, config) in configs.iter().enumerate() {
+        let kind = |config: &TierConfig| std::mem::discriminant(config);
+        let same = configs[..at].iter().filter(|earlier| kind(earlier) == kind(config)).count();
+        match tier(config, same, &builder, &mut recalled) {
+            Ok(tier) => tiers.push(tier),
+            Err(error) => mistakes.push(Mistake::new(format!("tiers[{at}]"), error)),
+        }
+    }
+    if !mistakes.is_empty() {
+        return None;
+    }
+    let cache = builder.build(tiers);
+    if !recalled.is_empty() {
+        tracing::info!(values = recalled.len(), "last known values recalled from disk");
+    }
+    cache.recall(recalled);
+    Some(cache)
+}
+
+/// One tier. `same` tiers of its kind stand before it; a second one is told from the first by a number.
+fn tier(
+    config: &TierConfig,
+    same: usize,
+    builder: &cache::Builder,
+    recalled: &mut Vec<(Key, Arc<Record>)>,
+) -> Result<Arc<dyn Tier>, String> {
+    let name = |kind: &str| match same {
+        0 => TierName::new(kind),
+        more => TierName::new(format!("{kind}-{}", more + 1)),
+    };
+    match config {
+        TierConfig::Memcached(config) => Memcached::new(name("memcached"), config.clone(), builder.appraise())
+            .map(|tier| Arc::new(tier) as _)
+            .map_err(|error| error.to_string()),
+        TierConfig::Redis(config) => Redis::new(name("redis"), config.clone(), builder.appraise())
+            .map(|tier| Arc::new(tier) as _)
+            .map_err(|error| error.to_string()),
+        TierConfig::Disk(config) => {
+            let opened = Disk::open(config.clone()).map_err(|error| error.to_string())?;
+            if let Some((file, why)) = opened.set_aside {
+                tracing::warn!(file = %file.display(), why, "the disk tier's file could not be opened; it was set aside and the tier starts empty");
+            }
+            recalled.extend(opened.disk.all_live(Time::now()).map_err(|error| error.to_string())?);
+            Ok(Arc::new(opened.disk))
+        }
+    }
+}

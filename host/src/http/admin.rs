@@ -1,0 +1,53 @@
+//! The admin listener's routes. All ask for the admin token.
+//!
+//! | route | answer |
+//! | --- | --- |
+//! | `GET /metrics` | Prometheus metrics |
+//! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits |
+//! | `GET /api/admin/plugins` | every slot: name, version, SHA-256 |
+//! | `GET /healthz` | 200 while the process serves |
+
+use futures_util::future::join_all;
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::respond::{self, Answer, Refusal};
+use super::{App, access};
+
+/// Answers one request.
+pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
+    if request.uri().path() == "/healthz" {
+        return respond::json(StatusCode::OK, &json!({ "status": "ok" }));
+    }
+    if let Err(refusal) = access::admin(app, request.headers()) {
+        return refusal.answer();
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/metrics") => {
+            let body = app.metrics.render();
+            respond::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body.into())
+        }
+        (&Method::GET, "/api/admin/tiers") => respond::json(StatusCode::OK, &tiers(app).await),
+        (&Method::GET, "/api/admin/plugins") => respond::json(StatusCode::OK, &(app.plugins)()),
+        (method, path) => {
+            let message = format!("there is no route `{method} {}`", path.escape_default());
+            Refusal::new(StatusCode::NOT_FOUND, "no-route", message).answer()
+        }
+    }
+}
+
+async fn tiers(app: &App) -> Value {
+    let checks = app.cache.tiers().iter().map(|tier| async move {
+        let state = match tier.check().await {
+            Ok(health) => {
+                let facts: Map<String, Value> =
+                    health.facts.into_iter().map(|(name, value)| (name, value.into())).collect();
+                json!({ "answers": true, "version": health.version, "item_bytes_max": health.item_bytes_max, "facts": facts })
+            }
+            Err(error) => json!({ "answers": false, "error": error.to_string() }),
+        };
+        json!({ "name": tier.name().as_str(), "summary": tier.summary(), "shared": tier.is_shared(), "state": state })
+    });
+    json!({ "tiers": join_all(checks).await })
+}

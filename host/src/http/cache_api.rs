@@ -1,0 +1,164 @@
+//! `GET`, `PUT` and `DELETE /api/cache/{key}`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::App;
+use super::body::Pieces;
+use super::respond::{self, Answer, Refusal};
+use crate::cache::{DecodeError, Put, PutOptions};
+use crate::record::{DeleteOutcome, Key, ReadOutcome, Record, TierName, Time, WriteOutcome};
+
+/// The longest TTL that a writer may ask for.
+const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The key in the path, percent-decoded and validated.
+pub(super) fn key(path: &str) -> Result<Key, Refusal> {
+    let text = percent_encoding::percent_decode_str(path).decode_utf8().map_err(|_| {
+        Refusal::new(StatusCode::BAD_REQUEST, "bad-key", "a key may hold printable ASCII without space only".to_owned())
+    })?;
+    Key::new(text).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad-key", error.to_string()))
+}
+
+/// `GET`: the value as it is stored, with what is known of it in headers.
+pub(super) async fn get(app: &App, key: &Key, request: &HeaderMap) -> Answer {
+    let read = app.cache.get(key).await;
+    let now = Time::now();
+    let mut answer = match (&read.record, &read.outcome) {
+        (Some(record), _) => value(request, record, now),
+        (None, ReadOutcome::Unavailable { failed }) => {
+            let failed: Map<String, Value> =
+                failed.iter().map(|(tier, why)| (tier.to_string(), why.clone().into())).collect();
+            let message = format!("no tier that answered has `{key}`, and some did not answer");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "tiers-unavailable", message)
+                .with(json!({ "failed": failed }))
+                .answer()
+        }
+        (None, _) => Refusal::new(StatusCode::NOT_FOUND, "miss", format!("no tier has `{key}`")).answer(),
+    };
+    respond::read_status(answer.headers_mut(), &read.outcome, read.record.as_deref(), now);
+    answer
+}
+
+/// `PUT`: writes the body under the key in every tier; `ttl` in the query is the time to live.
+pub(super) async fn put(app: &App, key: &Key, query: &str, body: Incoming) -> Result<Answer, Refusal> {
+    let ttl = ttl(query)?;
+    let payload = Pieces::new(body, app.config.body_pause_max).whole(app.config.value_bytes_max).await?;
+    let options = PutOptions { from: Arc::from("api"), ttl };
+    match app.cache.put(key, payload, options).await {
+        Ok(put) => {
+            let status = respond::status(put.verdict());
+            Ok(respond::json(status, &written(key, &put)))
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// `DELETE`: removes the key from every tier.
+pub(super) async fn delete(app: &App, key: &Key) -> Answer {
+    let deleted = app.cache.delete(key).await;
+    let tiers: Map<String, Value> =
+        deleted.outcomes.iter().map(|(tier, outcome)| (tier.to_string(), one(outcome.label(), outcome.reason()))).collect();
+    let below = || deleted.outcomes.iter().skip(1).map(|(_, outcome)| outcome);
+    let gone = |outcome: &DeleteOutcome| matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent);
+    let status = if below().all(gone) {
+        StatusCode::OK
+    } else if below().any(gone) {
+        StatusCode::MULTI_STATUS
+    } else if below().any(|outcome| *outcome == DeleteOutcome::Superseded) {
+        StatusCode::CONFLICT
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    respond::json(status, &json!({ "key": key.as_str(), "tiers": tiers }))
+}
+
+/// What became of a write, with the tiers by name.
+pub(super) fn written(key: &Key, put: &Put) -> Value {
+    let record = &put.record;
+    json!({
+        "key": key.as_str(),
+        "kind": record.kind.as_str(),
+        "version": record.version.0,
+        "schema": &*record.schema,
+        "bytes": record.bytes.len(),
+        "repairs": &*record.repairs,
+        "tiers": tiers(&put.outcomes),
+    })
+}
+
+/// The tiers by name.
+pub(super) fn tiers(outcomes: &[(TierName, WriteOutcome)]) -> Map<String, Value> {
+    outcomes.iter().map(|(tier, outcome)| (tier.to_string(), one(outcome.label(), outcome.reason()))).collect()
+}
+
+/// A payload that was not taken.
+pub(super) fn refused(error: DecodeError) -> Refusal {
+    match error {
+        DecodeError::Rejected(rejection) => {
+            let message = format!("{}; the old value stays", rejection.message);
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "payload-rejected", message)
+                .with(json!({ "code": rejection.code, "path": rejection.path }))
+        }
+        DecodeError::Plugin(fault) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "codec-failed", fault),
+    }
+}
+
+fn one(label: &str, reason: Option<String>) -> Value {
+    match reason {
+        None => json!({ "outcome": label }),
+        Some(reason) => json!({ "outcome": label, "reason": reason }),
+    }
+}
+
+fn value(request: &HeaderMap, record: &Record, now: Time) -> Answer {
+    let etag = format!("\"{}\"", record.digest.hex());
+    let unchanged = super::negotiate::none_match(request, &etag);
+    let mut answer = Response::new(Full::new(if unchanged { Bytes::new() } else { record.bytes.clone() }));
+    if unchanged {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::AGE, HeaderValue::from(record.age(now).as_secs()));
+    respond::insert(headers, header::ETAG, &etag);
+    let names = [
+        ("tiergate-kind", record.kind.as_str().to_owned()),
+        ("tiergate-version", record.version.0.to_string()),
+        ("tiergate-schema", record.schema.to_string()),
+        ("tiergate-repairs", record.repairs.len().to_string()),
+    ];
+    for (name, value) in names {
+        respond::insert(headers, header::HeaderName::from_static(name), &value);
+    }
+    answer
+}
+
+fn ttl(query: &str) -> Result<Option<Duration>, Refusal> {
+    let refuse = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "bad-ttl", message);
+    let mut ttl = None;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name != "ttl" {
+            let message = format!("unknown parameter `{}`; `ttl` is the only one", name.escape_default());
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-parameter", message));
+        }
+        let parsed = match value.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => humantime::parse_duration(&value)
+                .map_err(|_| refuse(format!("`{}` is no time to live; write `300` or `5m`", value.escape_default())))?,
+        };
+        if parsed < Duration::from_secs(1) || parsed > TTL_MAX {
+            return Err(refuse("a time to live must be from 1 second to 365 days".to_owned()));
+        }
+        ttl = Some(parsed);
+    }
+    Ok(ttl)
+}

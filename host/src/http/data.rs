@@ -1,0 +1,183 @@
+//! The data listener's routes.
+//!
+//! | route | answer |
+//! | --- | --- |
+//! | `GET /mobile` (and `/`, `/assets/...`) | the dashboard page |
+//! | `GET /api/dashboard/{mobile-data,overview,symbols,signals,opportunities,market-overview}` | a view; `?limit=` |
+//! | `GET`, `PUT`, `DELETE /api/cache/{key}` | one value; `?ttl=` with `PUT` |
+//! | `POST /api/signals` | signals, as a JSON array or NDJSON |
+//! | `GET /healthz` | 200 while the process serves |
+//! | `GET /readyz` | 200 once the views are composed |
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use matchit::Router;
+use serde_json::json;
+
+use super::listen::Listener;
+use super::respond::{self, Answer, Refusal};
+use super::{App, access, assets, cache_api, signals_api};
+use crate::market::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS};
+use crate::record::Time;
+
+/// Shared caches may answer for a second, and with an old answer when the gateway is away.
+const VIEW_CACHE_CONTROL: &str = "public, max-age=0, s-maxage=1, stale-if-error=60";
+
+const VIEW_PREFIX: &str = "/api/dashboard/";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Asset(usize),
+    Root,
+    Cache,
+    Signals,
+    Health,
+    Ready,
+}
+
+static ROUTES: LazyLock<Router<Route>> = LazyLock::new(|| {
+    let mut router = Router::new();
+    let assets = assets::ALL.iter().enumerate().map(|(at, asset)| (asset.path, Route::Asset(at)));
+    let fixed = [
+        ("/", Route::Root),
+        ("/api/cache/{*key}", Route::Cache),
+        ("/api/signals", Route::Signals),
+        ("/healthz", Route::Health),
+        ("/readyz", Route::Ready),
+    ];
+    for (path, route) in assets.chain(fixed) {
+        router.insert(path, route).expect("the routes above do not contradict each other");
+    }
+    router
+});
+
+/// Answers one request.
+pub(super) async fn answer(app: &App, listener: &Listener, request: Request<Incoming>) -> Answer {
+    let head = request.method() == Method::HEAD;
+    let mut answer = match access::data(app, listener, request.method(), request.headers()) {
+        Ok(()) => route(app, request).await.unwrap_or_else(Refusal::answer),
+        Err(refusal) => refusal.answer(),
+    };
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if head {
+        without_body(answer)
+    } else {
+        answer
+    }
+}
+
+async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let path = request.uri().path();
+    // The hit path: no router, no allocation but the answer itself.
+    if let Some(view) = path.strip_prefix(VIEW_PREFIX).and_then(|name| VIEWS.iter().position(|view| *view == name)) {
+        allow(&request, &[Method::GET])?;
+        return view_answer(app, view, &request).await;
+    }
+    let Ok(found) = ROUTES.at(path) else {
+        let message = format!("there is no route `{}`", path.escape_default());
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "no-route", message));
+    };
+    match *found.value {
+        Route::Asset(at) => {
+            allow(&request, &[Method::GET])?;
+            Ok(assets::answer(at, request.headers()))
+        }
+        Route::Root => {
+            allow(&request, &[Method::GET])?;
+            Ok(redirect("/mobile"))
+        }
+        Route::Health => {
+            allow(&request, &[Method::GET])?;
+            Ok(respond::json(StatusCode::OK, &json!({ "status": "ok" })))
+        }
+        Route::Ready => {
+            allow(&request, &[Method::GET])?;
+            Ok(ready(app))
+        }
+        Route::Signals => {
+            allow(&request, &[Method::POST])?;
+            signals_api::post(app, request.into_body()).await
+        }
+        Route::Cache => {
+            allow(&request, &[Method::GET, Method::PUT, Method::DELETE])?;
+            let key = cache_api::key(found.params.get("key").unwrap_or_default())?;
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            match *request.method() {
+                Method::PUT => cache_api::put(app, &key, &query, request.into_body()).await,
+                Method::DELETE => Ok(cache_api::delete(app, &key).await),
+                _ => Ok(cache_api::get(app, &key, request.headers()).await),
+            }
+        }
+    }
+}
+
+async fn view_answer(app: &App, view: usize, request: &Request<Incoming>) -> Result<Answer, Refusal> {
+    let limit = limit(request.uri().query())?;
+    let snapshot = if limit == LIMIT_DEFAULT {
+        app.market.snapshot(view)
+    } else {
+        let limited = app.market.snapshot_limited(view, limit).await;
+        Some(limited.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "view-failed", error.to_string()))?)
+    };
+    let Some(snapshot) = snapshot else {
+        let message = "the views are not composed yet".to_owned();
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message));
+    };
+    let mut answer = respond::snapshot(request.headers(), &snapshot, "application/json", VIEW_CACHE_CONTROL);
+    respond::view_status(&mut answer, &snapshot, Time::now());
+    Ok(answer)
+}
+
+fn ready(app: &App) -> Answer {
+    let ready = (0..VIEWS.len()).all(|view| app.market.snapshot(view).is_some());
+    let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") };
+    let tiers: Vec<_> = app.cache.tiers().iter().map(|tier| tier.summary()).collect();
+    respond::json(status, &json!({ "status": word, "tiers": tiers }))
+}
+
+fn limit(query: Option<&str>) -> Result<u32, Refusal> {
+    let Some(query) = query else { return Ok(LIMIT_DEFAULT) };
+    let mut limit = LIMIT_DEFAULT;
+    // Other parameters are let pass: pages add some to get around caches.
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name == "limit" {
+            limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
+                let message = format!("`limit` must be a number from 1 to {LIMIT_MAX}");
+                Refusal::new(StatusCode::BAD_REQUEST, "bad-limit", message)
+            })?;
+        }
+    }
+    Ok(limit)
+}
+
+fn allow(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Refusal> {
+    let method = request.method();
+    if methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET)) {
+        return Ok(());
+    }
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    let message = format!("`{method}` is not for `{}`; use {}", request.uri().path().escape_default(), names.join(", "));
+    Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", message))
+}
+
+fn redirect(to: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::FOUND;
+    answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
+    answer
+}
+
+/// RFC 9110, 9.3.2: the same headers, with the length of the body that is not sent.
+fn without_body(answer: Answer) -> Answer {
+    use hyper::body::Body as _;
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, Full::new(Bytes::new()))
+}

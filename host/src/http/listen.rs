@@ -1,0 +1,263 @@
+//! Listeners and connections: bound before anything is served, bounded in number, drained at the end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::{App, admin, data};
+use crate::telemetry::metrics;
+
+/// After a failed `accept` (no file descriptor left, usually) the listener waits this long instead of spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes read ahead per connection, at most; more than the largest head that is accepted.
+const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// What kind of listener a request came through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The dashboard and the API over TCP.
+    Data(SocketAddr),
+    /// The same over a Unix socket.
+    Unix(PathBuf),
+    /// Administration.
+    Admin(SocketAddr),
+}
+
+/// Listeners that are bound and not yet served.
+#[derive(Debug)]
+pub struct Bound {
+    /// See [`Listener::Data`].
+    pub data: TcpListener,
+    /// See [`Listener::Unix`].
+    pub unix: Option<(UnixListener, PathBuf)>,
+    /// See [`Listener::Admin`].
+    pub admin: TcpListener,
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Data(address) | Self::Admin(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// Whether it is a Unix socket, whose file mode says who may use it.
+    pub const fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Data(_) => "data",
+            Self::Unix(_) => "unix",
+            Self::Admin(_) => "admin",
+        }
+    }
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Binds every listener of `config`.
+    ///
+    /// # Errors
+    ///
+    /// Every listener that could not be bound: its configuration key and why.
+    pub async fn new(config: &super::Config) -> Result<Self, Vec<(&'static str, String)>> {
+        let mut mistakes = Vec::new();
+        let data = tcp("http.listen", config.listen, &mut mistakes).await;
+        let admin = tcp("http.admin", config.admin, &mut mistakes).await;
+        let unix = match &config.unix {
+            None => None,
+            Some(path) => match unix(path) {
+                Ok(listener) => Some((listener, path.clone())),
+                Err(error) => {
+                    mistakes.push(("http.unix", format!("cannot listen on {}: {error}", path.display())));
+                    None
+                }
+            },
+        };
+        match (data, admin) {
+            (Some(data), Some(admin)) if mistakes.is_empty() => Ok(Self { data, unix, admin }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+async fn tcp(key: &'static str, address: SocketAddr, mistakes: &mut Vec<(&'static str, String)>) -> Option<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            mistakes.push((key, format!("port {} of {} is in use; stop the other process or choose another", address.port(), address.ip())));
+            None
+        }
+        Err(error) => {
+            mistakes.push((key, format!("cannot listen on {address}: {error}")));
+            None
+        }
+    }
+}
+
+/// Binds a Unix socket that its owner and group may use. A socket left behind by a process that is gone is removed.
+fn unix(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(metadata) = std::fs::metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no socket is there"));
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Serves until `stop` is told, then lets open requests end within the drain time.
+pub async fn serve(app: Arc<App>, bound: Bound, stop: watch::Receiver<bool>) {
+    let limit = |app: &App| Arc::new(Semaphore::new(app.config.connections_max));
+    let mut listeners = JoinSet::new();
+    let data = Listener::Data(bound.data.local_addr().unwrap_or(app.config.listen));
+    listeners.spawn(accept(app.clone(), data, Acceptor::Tcp(bound.data), limit(&app), stop.clone()));
+    let admin = Listener::Admin(bound.admin.local_addr().unwrap_or(app.config.admin));
+    listeners.spawn(accept(app.clone(), admin, Acceptor::Tcp(bound.admin), limit(&app), stop.clone()));
+    if let Some((listener, path)) = bound.unix {
+        listeners.spawn(accept(app.clone(), Listener::Unix(path), Acceptor::Unix(listener), limit(&app), stop));
+    }
+    while let Some(ended) = listeners.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a listener died");
+        }
+    }
+}
+
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Acceptor {
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Self::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        }
+    }
+}
+
+async fn accept(
+    app: Arc<App>,
+    listener: Listener,
+    acceptor: Acceptor,
+    places: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let listener = Arc::new(listener);
+    let mut connections = JoinSet::new();
+    loop {
+        // A place first, then the connection: what is over the limit waits in the kernel's queue.
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, acceptor.accept().await)
+        };
+        tokio::select! {
+            (place, accepted) = next => match accepted {
+                Ok(stream) => {
+                    let connection = connection(app.clone(), listener.clone(), stream, stop.clone());
+                    connections.spawn(async move {
+                        let _place = place;
+                        metrics::connections(1.0);
+                        connection.await;
+                        metrics::connections(-1.0);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(listener = listener.label(), %error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(listener = listener.label(), %error, "a connection died");
+                }
+            }
+            () = told(&mut stop) => break,
+        }
+    }
+    drop(acceptor);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(app.config.drain, all).await.is_err() {
+        tracing::warn!(listener = listener.label(), "requests were still open at the end of the drain time");
+    }
+    if let Listener::Unix(path) = &*listener {
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::warn!(path = %path.display(), %error, "the socket stays behind");
+        }
+    }
+}
+
+async fn connection(app: Arc<App>, listener: Arc<Listener>, stream: Box<dyn Stream>, mut stop: watch::Receiver<bool>) {
+    let head_deadline = app.config.head_deadline;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (app, listener) = (app.clone(), listener.clone());
+        async move {
+            let answer: Response<_> = match &*listener {
+                Listener::Admin(_) => admin::answer(&app, request).await,
+                Listener::Data(_) | Listener::Unix(_) => data::answer(&app, &listener, request).await,
+            };
+            metrics::answered(listener.label(), answer.status().as_u16());
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_deadline)
+        .max_buf_size(READ_BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients go away all the time; what matters of it is in the metrics of the request.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Ends when `stop` is told, or when nobody is left to tell it.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        tracing::debug!("nobody is left to stop the listeners; they stop");
+    }
+}

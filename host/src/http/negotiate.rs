@@ -1,0 +1,62 @@
+//! What the client accepts: encodings (RFC 9110, 12.5.3) and validators (13.1.2).
+
+use hyper::header::{ACCEPT_ENCODING, HeaderMap, IF_NONE_MATCH};
+
+use crate::market::Encoding;
+
+/// The best encoding that the client accepts: Brotli before gzip before none, by its weights.
+pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
+    let mut best = (Encoding::Identity, 0);
+    for value in headers.get_all(ACCEPT_ENCODING) {
+        let Ok(value) = value.to_str() else { continue };
+        for part in value.split(',') {
+            let mut words = part.split(';');
+            let rank = match words.next().map(str::trim) {
+                Some("br") => (Encoding::Brotli, 2),
+                Some("gzip" | "x-gzip") => (Encoding::Gzip, 1),
+                _ => continue,
+            };
+            let refused = words.any(|word| matches!(word.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            if !refused && rank.1 > best.1 {
+                best = rank;
+            }
+        }
+    }
+    best.0
+}
+
+/// Whether the client already has the body with this validator. Weak comparison, as the RFC asks for `If-None-Match`.
+pub(super) fn none_match(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: hyper::header::HeaderName, value: &str) -> HeaderMap {
+        [(name, value.parse().unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn brotli_goes_before_gzip_and_a_refused_encoding_is_not_sent() {
+        for (accepted, expected) in [
+            ("gzip, deflate, br, zstd", Encoding::Brotli),
+            ("gzip;q=1.0, br;q=0", Encoding::Gzip),
+            ("gzip;q=0", Encoding::Identity),
+            ("identity", Encoding::Identity),
+            ("brotli", Encoding::Identity),
+        ] {
+            assert_eq!(encoding(&with(ACCEPT_ENCODING, accepted)), expected, "{accepted}");
+        }
+    }
+
+    #[test]
+    fn a_validator_matches_in_a_list_weak_or_strong() {
+        for (sent, matches) in [("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"ab\"", false)] {
+            assert_eq!(none_match(&with(IF_NONE_MATCH, sent), "\"a\""), matches, "{sent}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The `tiergate` binary: see [`tiergate::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tiergate::cli::main()
+}

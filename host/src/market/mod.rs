@@ -1,0 +1,97 @@
+//! The market: signals in, documents out, documents composed into views.
+//!
+//! [`Market::ingest`] hands signals to the aggregator, which publishes documents; [`Market::run`] keeps the dashboard's
+//! documents current, whoever wrote them, and turns every change into new [`Snapshot`]s, ready to send. The formulas are the
+//! aggregator's; the market only moves documents and keeps time.
+
+mod aggregator;
+mod documents;
+mod ingest;
+mod snapshot;
+mod views;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+pub use aggregator::{
+    Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest,
+};
+pub use ingest::{Ingested, Published};
+pub use snapshot::{Encoded, Encoding, Snapshot};
+pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};
+
+use crate::cache::Cache;
+use documents::Documents;
+use views::Views;
+
+/// The market's own settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How often the shared tiers are asked for the dashboard's documents, whether or not anybody reads them. At most 1 s.
+    pub refresh_every: Duration,
+    /// The first change is published and composed at once; those that follow within this span go together.
+    pub coalesce: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { refresh_every: Duration::from_millis(500), coalesce: Duration::from_millis(100) }
+    }
+}
+
+/// The market over one cache and one aggregator.
+pub struct Market {
+    config: Config,
+    cache: Arc<Cache>,
+    aggregator: Arc<dyn Aggregator>,
+    documents: Documents,
+    views: Views,
+    /// The number of the last signal that was accepted.
+    sequence: AtomicU64,
+    /// Signals wait to be published.
+    ingested: Notify,
+    /// The last round of publishing.
+    published: watch::Sender<Arc<Published>>,
+}
+
+impl Market {
+    /// A market; nothing moves until [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// When the aggregator cannot say what its views are composed from.
+    pub async fn new(
+        config: Config,
+        cache: Arc<Cache>,
+        aggregator: Arc<dyn Aggregator>,
+    ) -> Result<Arc<Self>, AggregatorError> {
+        let documents = Documents::new(aggregator.inputs().await?);
+        // What the cache recalled from before a restart is on the dashboard at once, with its age.
+        documents.recall(|key| cache.peek(key));
+        Ok(Arc::new(Self {
+            config,
+            cache,
+            aggregator,
+            documents,
+            views: Views::default(),
+            sequence: AtomicU64::new(0),
+            ingested: Notify::new(),
+            published: watch::channel(Arc::default()).0,
+        }))
+    }
+
+    /// Refreshes, publishes and composes until `stop` is told.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.refresh_documents() => {}
+            () = self.publish() => {}
+            () = self.compose() => {}
+            stopped = stop.wait_for(|stop| *stop) => {
+                tracing::debug!(told = stopped.is_ok(), "the market stops");
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The views: composed by the aggregator whenever a document changes or ages past a limit, kept as snapshots behind an
+//! atomic pointer. A reader of a snapshot meets no plugin and no lock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant as Moment;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::{AggregatorError, Document, Market, Snapshot, ViewRequest};
+use crate::record::{Kind, Time};
+use crate::telemetry::metrics;
+
+/// Every view, by the name of its route.
+pub const VIEWS: [&str; 6] = ["mobile-data", "overview", "symbols", "signals", "opportunities", "market-overview"];
+
+/// Records in each list when a request names no limit.
+pub const LIMIT_DEFAULT: u32 = 100;
+
+/// The greatest limit that a request may name.
+pub const LIMIT_MAX: u32 = 10_000;
+
+/// Snapshots with other limits that are kept until the next change.
+const OTHER_LIMITS_KEPT_MAX: usize = 32;
+
+/// Why a view cannot be had.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The aggregator failed, and no earlier snapshot exists.
+    #[error(transparent)]
+    Aggregator(#[from] AggregatorError),
+    /// The body could not be compressed.
+    #[error("a view could not be encoded: {0}")]
+    Encode(String),
+}
+
+#[derive(Default)]
+pub(super) struct Views {
+    snapshots: [ArcSwapOption<Snapshot>; VIEWS.len()],
+    /// Composed on demand for other limits; emptied at every change.
+    others: Mutex<HashMap<ViewRequest, Arc<Snapshot>>>,
+}
+
+// === impl Market ===
+
+impl Market {
+    /// The snapshot of a view at the default limit; `None` until the first is composed. `view` is an index into [`VIEWS`].
+    pub fn snapshot(&self, view: usize) -> Option<Arc<Snapshot>> {
+        self.views.snapshots.get(view)?.load_full()
+    }
+
+    /// The snapshot of a view at another limit, composed now unless it was since the last change.
+    ///
+    /// # Errors
+    ///
+    /// When the aggregator fails.
+    pub async fn snapshot_limited(&self, view: usize, limit: u32) -> Result<Arc<Snapshot>, ViewError> {
+        let request = ViewRequest { name: VIEWS[view].to_owned(), limit };
+        if let Some(known) = self.others().get(&request) {
+            return Ok(known.clone());
+        }
+        let now = Time::now();
+        let documents = self.documents.live(now);
+        let mut bodies = self.aggregator.compose(now, vec![request.clone()], documents.clone()).await?;
+        let body = bodies.pop().ok_or_else(|| AggregatorError::Plugin("the aggregator answered no view".to_owned()))?;
+        let snapshot = encode(body, &documents)?;
+        let mut others = self.others();
+        if others.len() < OTHER_LIMITS_KEPT_MAX {
+            others.insert(request, snapshot.clone());
+        }
+        Ok(snapshot)
+    }
+
+    /// Composes at start, at every change, and whenever a document passes a limit.
+    pub(super) async fn compose(&self) {
+        let mut changes = self.cache.changes();
+        loop {
+            let next = Instant::now() + self.config.coalesce;
+            self.drain_changes(&mut changes);
+            if let Err(error) = self.compose_once().await {
+                tracing::error!(%error, "the views could not be composed; the last ones stay");
+            }
+            let limit = self.documents.next_limit(Time::now());
+            tokio::select! {
+                () = self.next_change(&mut changes) => {}
+                () = passes(limit) => {}
+            }
+            // The first change after a quiet span goes at once; those that follow it wait for each other.
+            sleep_until(next).await;
+        }
+    }
+
+    async fn compose_once(&self) -> Result<(), ViewError> {
+        let (started, now) = (Moment::now(), Time::now());
+        let changed = self.documents.unobserved(now);
+        if !changed.is_empty() {
+            self.aggregator.observe(now, changed).await?;
+        }
+        let documents = self.documents.live(now);
+        let requests = VIEWS.map(|name| ViewRequest { name: name.to_owned(), limit: LIMIT_DEFAULT }).to_vec();
+        let bodies = self.aggregator.compose(now, requests, documents.clone()).await?;
+        self.others().clear();
+        for (place, body) in self.views.snapshots.iter().zip(bodies) {
+            // A body that did not change keeps its validator and its compressed forms.
+            if place.load().as_ref().is_some_and(|old| old.identity.bytes == body && limits(&documents) == limits_of(old)) {
+                continue;
+            }
+            place.store(Some(encode(body, &documents)?));
+        }
+        metrics::snapshots(started.elapsed());
+        Ok(())
+    }
+
+    fn others(&self) -> std::sync::MutexGuard<'_, HashMap<ViewRequest, Arc<Snapshot>>> {
+        self.views.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn encode(body: Bytes, documents: &[Document]) -> Result<Arc<Snapshot>, ViewError> {
+    let (as_of, fresh_until) = limits(documents);
+    Snapshot::new(body, as_of, fresh_until).map(Arc::new).map_err(|error| ViewError::Encode(error.to_string()))
+}
+
+/// When the newest real data was produced, and until when all of it is fresh.
+fn limits(documents: &[Document]) -> (Option<Time>, Option<Time>) {
+    let real = || documents.iter().filter(|document| document.record.kind == Kind::Real);
+    let as_of = real().map(|document| document.record.produced_at).max();
+    let fresh_until = real().map(|document| document.fresh.then_some(document.record.soft_expiry)).min().flatten();
+    (as_of, fresh_until)
+}
+
+fn limits_of(snapshot: &Snapshot) -> (Option<Time>, Option<Time>) {
+    (snapshot.as_of, snapshot.fresh_until)
+}
+
+/// Ends when `limit` has passed; never, when there is none.
+async fn passes(limit: Option<Time>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit.remaining(Time::now())).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,235 @@
+//! [`AggregatorSlot`]: the aggregator, one long-lived instance on a thread of its own behind a bounded mailbox.
+//!
+//! The thread (`actor`) makes one call at a time. When a call costs the instance, a new one takes over with the state of the
+//! last checkpoint and the inputs since (`journal`), so that nothing is lost.
+
+mod actor;
+mod convert;
+mod journal;
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::market::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
+use crate::record::Time;
+
+use super::bindings::{AggregatorPlugin, World as _};
+use super::error::PluginError;
+use super::loaded::Loaded;
+use super::slot::{Slot, SlotStatus};
+use actor::Actor;
+
+pub(super) use actor::probe;
+
+/// Calls that wait for the aggregator. One more waits [`MAILBOX_PATIENCE`] for a place, then it is told that the aggregator is
+/// busy: signals are never dropped in silence.
+const MAILBOX_CALLS_MAX: usize = 64;
+/// See [`MAILBOX_CALLS_MAX`].
+const MAILBOX_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The aggregator's place. The thread ends when the last handle is dropped.
+pub struct AggregatorSlot {
+    slot: Arc<Slot<Loaded<AggregatorPlugin>>>,
+    mailbox: mpsc::Sender<Message>,
+}
+
+/// Where the answer of a call goes.
+type Reply<T> = oneshot::Sender<Result<T, PluginError>>;
+
+/// A call in the mailbox.
+enum Message {
+    Ingest { now: Time, batch: Vec<Signal>, reply: Reply<Vec<RejectedSignal>> },
+    Observe { now: Time, changed: Vec<Document>, reply: Reply<()> },
+    Documents { now: Time, reply: Reply<Vec<Publication>> },
+    Inputs { reply: Reply<Vec<String>> },
+    Compose { now: Time, views: Vec<ViewRequest>, documents: Arc<[Document]>, reply: Reply<Vec<Bytes>> },
+}
+
+// === impl AggregatorSlot ===
+
+impl AggregatorSlot {
+    /// Starts the thread.
+    pub(super) fn start(slot: Slot<Loaded<AggregatorPlugin>>) -> io::Result<Self> {
+        let slot = Arc::new(slot);
+        let (mailbox, calls) = mpsc::channel(MAILBOX_CALLS_MAX);
+        let actor = Actor::new(slot.clone());
+        thread::Builder::new().name("aggregator".into()).spawn(move || actor.run(calls))?;
+        Ok(Self { slot, mailbox })
+    }
+
+    /// The slot as operators see it.
+    pub fn status(&self) -> SlotStatus {
+        self.slot.status(AggregatorPlugin::NAME)
+    }
+
+    async fn call<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, AggregatorError> {
+        let gone = |_| AggregatorError::Plugin(format!("the thread of slot {} has ended", self.slot.name()));
+        let place = match timeout(MAILBOX_PATIENCE, self.mailbox.reserve()).await {
+            Ok(place) => place.map_err(|_| gone(()))?,
+            Err(_) => return Err(AggregatorError::Busy { waiting: MAILBOX_CALLS_MAX }),
+        };
+        let (reply, answer) = oneshot::channel();
+        place.send(message(reply));
+        let answer = answer.await.map_err(|_| gone(()))?;
+        answer.map_err(|error| AggregatorError::Plugin(error.to_string()))
+    }
+}
+
+#[async_trait]
+impl Aggregator for AggregatorSlot {
+    async fn ingest(&self, now: Time, batch: Vec<Signal>) -> Result<Vec<RejectedSignal>, AggregatorError> {
+        self.call(|reply| Message::Ingest { now, batch, reply }).await
+    }
+
+    async fn observe(&self, now: Time, changed: Vec<Document>) -> Result<(), AggregatorError> {
+        self.call(|reply| Message::Observe { now, changed, reply }).await
+    }
+
+    async fn documents(&self, now: Time) -> Result<Vec<Publication>, AggregatorError> {
+        self.call(|reply| Message::Documents { now, reply }).await
+    }
+
+    async fn inputs(&self) -> Result<Vec<String>, AggregatorError> {
+        self.call(|reply| Message::Inputs { reply }).await
+    }
+
+    async fn compose(
+        &self,
+        now: Time,
+        views: Vec<ViewRequest>,
+        documents: Arc<[Document]>,
+    ) -> Result<Vec<Bytes>, AggregatorError> {
+        self.call(|reply| Message::Compose { now, views, documents, reply }).await
+    }
+}
+
+impl std::fmt::Debug for AggregatorSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AggregatorSlot").field("slot", &self.status()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::loader::Loader;
+    use super::super::{Limits, engine, guest};
+    use super::*;
+
+    fn aggregator() -> (tempfile::TempDir, AggregatorSlot) {
+        let dir = tempfile::tempdir().unwrap();
+        let loader = Loader::new(engine::start(4, 64 << 20).unwrap(), &dir.path().join("code")).unwrap();
+        let spec = guest::spec(dir.path(), "aggregator", &guest::aggregator());
+        let loaded = loader.load(&spec, &Limits::AGGREGATOR).unwrap();
+        probe(&loaded).unwrap();
+        let slot = Slot::new("aggregator".into(), loaded.identity.clone(), Arc::new(loaded));
+        (dir, AggregatorSlot::start(slot).unwrap())
+    }
+
+    fn signals(from: u64, bodies: &[&'static str]) -> Vec<Signal> {
+        let signal = |(seq, body): (u64, &&'static str)| Signal {
+            seq,
+            received_at: Time::default(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        (from..).zip(bodies).map(signal).collect()
+    }
+
+    async fn compose(aggregator: &AggregatorSlot, limit: u32) -> Result<String, AggregatorError> {
+        let view = ViewRequest { name: "count".to_owned(), limit };
+        let bodies = aggregator.compose(Time::now(), vec![view], Arc::from([])).await?;
+        Ok(String::from_utf8(bodies[0].to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_was_ingested_survives_a_trap() {
+        let (_dir, aggregator) = aggregator();
+        for from in [1, 3, 5] {
+            assert!(aggregator.ingest(Time::now(), signals(from, &["{}", "{}"])).await.unwrap().is_empty());
+        }
+        for _ in 0..3 {
+            assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"6\"");
+            let error = compose(&aggregator, 13).await.unwrap_err().to_string();
+            assert!(error.starts_with("plugin test-plugin 1.2.3: trap in compose"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_traps_is_quarantined_and_costs_only_itself() {
+        let (_dir, aggregator) = aggregator();
+        let rejected = aggregator.ingest(Time::now(), signals(1, &["{}", "X", "{}"])).await.unwrap();
+        let [poison] = &rejected[..] else { panic!("{rejected:?}") };
+        assert_eq!((poison.seq, &*poison.code), (2, "quarantined"));
+        assert!(poison.message.contains("trap in ingest"), "{}", poison.message);
+        assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"2\"");
+        // And it is not in the way of a rebuild.
+        assert!(compose(&aggregator, 13).await.is_err());
+        assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"2\"");
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_carries_what_the_journal_no_longer_holds() {
+        let (_dir, aggregator) = aggregator();
+        // Enough inputs for a checkpoint in between; the count is one digit, so most are empty.
+        for seq in 0..4 {
+            aggregator.ingest(Time::now(), signals(seq, &["{}"])).await.unwrap();
+        }
+        for _ in 0..500 {
+            aggregator.observe(Time::now(), vec![document()]).await.unwrap();
+        }
+        assert!(compose(&aggregator, 13).await.is_err());
+        assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"4\"");
+    }
+
+    fn document() -> Document {
+        use crate::record::{Digest, Key, Kind, Origin, Record, Version};
+        let record = Record {
+            bytes: Bytes::from_static(b"{}"),
+            foreign: None,
+            kind: Kind::Real,
+            version: Version(1),
+            rank: 0,
+            digest: Digest::default(),
+            schema: "test".into(),
+            produced_at: Time::default(),
+            soft_expiry: Time::NEVER,
+            lifetime_end: Time::NEVER,
+            hard_expiry: Time::NEVER,
+            origin: Origin::Gateway("test".into()),
+            repairs: Arc::from([]),
+        };
+        Document { key: Key::new("k").unwrap(), record: Arc::new(record), fresh: true }
+    }
+
+    #[tokio::test]
+    async fn a_publication_under_no_key_costs_itself() {
+        let (_dir, aggregator) = aggregator();
+        let published = aggregator.documents(Time::now()).await.unwrap();
+        assert_eq!(published.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["good"]);
+        assert_eq!(aggregator.inputs().await.unwrap(), ["good"]);
+    }
+
+    #[tokio::test]
+    async fn more_calls_than_the_mailbox_holds_are_told_that_it_is_busy() {
+        let (_dir, loaded) = aggregator();
+        // A mailbox that nobody empties.
+        let (mailbox, calls) = mpsc::channel(1);
+        let aggregator = AggregatorSlot { slot: loaded.slot.clone(), mailbox };
+        let waiting = tokio::spawn(async move {
+            let first = aggregator.inputs();
+            let second = async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                aggregator.inputs().await
+            };
+            tokio::select! { _ = first => unreachable!("nobody answers"), second = second => second }
+        });
+        assert!(matches!(waiting.await.unwrap(), Err(AggregatorError::Busy { .. })));
+        drop(calls);
+    }
+}

@@ -1,0 +1,313 @@
+//! [`CodecRouter`]: gives each payload to the codec that claims its key, and checks the answer.
+
+mod claims;
+mod pool;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
+use crate::cache::{Codec, DecodeError, Decoded};
+use crate::record::{Key, Kind, Rejection, Repair, Time};
+
+use super::answer;
+use super::bindings::codec::exports::tiergate::plugin::codec;
+use super::bindings::{CodecPlugin, World as _, types};
+use super::error::PluginError;
+use super::loaded::Loaded;
+use super::sandbox::{Call, Sandbox};
+use super::slot::{Slot, SlotStatus};
+
+pub(super) use claims::Claim;
+pub(super) use pool::Pool;
+
+/// The longest message or path of a repair or a rejection in bytes; the rest is cut.
+const TEXT_BYTES_MAX: usize = 1 << 10;
+
+/// Repairs of one payload that are kept; more are summed up in one.
+const REPAIRS_MAX: usize = 256;
+
+/// What a codec may take beyond its deadline for each KiB of the payload. The built-in ones take a third of it.
+const PER_KIB: Duration = Duration::from_micros(50);
+
+/// Payloads of more bytes take longer than other requests should wait: their thread gives the others away first.
+const IN_PLACE_BYTES_MAX: usize = 64 << 10;
+
+/// Timestamps outside of 2001 to 2100 are not the time of a market's data: zeros, or seconds that were taken for microseconds.
+const PRODUCED_AT: std::ops::Range<u64> = 978_307_200_000_000..4_102_444_800_000_000;
+
+/// All codecs.
+pub struct CodecRouter {
+    slots: Vec<Slot<Pool>>,
+    claims: claims::Claims,
+}
+
+/// What a codec answers to a payload.
+type Answer = Result<codec::Decoded, codec::Rejection>;
+
+// === impl CodecRouter ===
+
+impl CodecRouter {
+    /// A router to `slots`; else every claim that two codecs make, as an error of the later one.
+    pub(super) fn new(slots: Vec<(Slot<Pool>, Vec<Claim>)>) -> Result<Self, Vec<PluginError>> {
+        let mut router = Self { slots: Vec::new(), claims: claims::Claims::default() };
+        let mut errors = Vec::new();
+        for (slot, claims) in slots {
+            for (claim, earlier) in router.claims.add(claims) {
+                let identity = slot.active().identity.clone();
+                let other = router.slots.get(earlier).map_or(&identity.name, |slot| slot.name()).clone();
+                errors.push(identity.refused(format!(
+                    "it claims `{}`, which codec `{other}` claims too; leave one of the two out of `codecs`",
+                    claim.pattern()
+                )));
+            }
+            router.slots.push(slot);
+        }
+        if errors.is_empty() { Ok(router) } else { Err(errors) }
+    }
+
+    /// The slots as operators see them.
+    pub fn status(&self) -> Vec<SlotStatus> {
+        self.slots.iter().map(|slot| slot.status(CodecPlugin::NAME)).collect()
+    }
+}
+
+impl Codec for CodecRouter {
+    fn decode(&self, key: &Key, payload: &Bytes, flags: u32) -> Result<Decoded, DecodeError> {
+        let Some((claim, slot)) = self.claims.find(key).and_then(|c| self.slots.get(c.codec).map(|slot| (c, slot)))
+        else {
+            let message =
+                format!("no codec claims the key `{key}`; write a key that a codec knows, or load a codec for it");
+            return Err(Rejection { code: "unclaimed-key".to_owned(), message, path: "$".to_owned() }.into());
+        };
+        let generation = slot.active();
+        let call = || generation.plugin.with(|sandbox| decode(sandbox, key, payload, flags));
+        let answer = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() }
+            .map_err(|error| DecodeError::Plugin(error.to_string()))?;
+        let decoded = answer.map_err(rejection)?;
+        Ok(Decoded {
+            canonical: decoded.canonical.map(Bytes::from),
+            kind: match decoded.kind {
+                types::Kind::Placeholder => Kind::Placeholder,
+                types::Kind::Real => Kind::Real,
+            },
+            produced_at: decoded.produced_at.filter(|at| PRODUCED_AT.contains(at)).map(Time::from_micros),
+            schema: claim.schema.clone(),
+            schema_version: decoded.schema_version.map(|version| answer::one_line(&version, TEXT_BYTES_MAX)),
+            repairs: repairs(decoded.repairs),
+        })
+    }
+}
+
+/// The keys that a codec claims. `position` is its place among the codecs.
+pub(super) fn claims(codec: &Loaded<CodecPlugin>, position: usize) -> Result<Vec<Claim>, PluginError> {
+    let call = Call::at_start("claims");
+    let (sandbox, claims) =
+        codec.start()?.call(call, |s| s.world.tiergate_plugin_codec().call_claims(&mut s.store), |_| "ok")?;
+    Claim::check_all(claims, position).map_err(|what| sandbox.condemn(call, what))
+}
+
+/// Whether this thread serves other tasks that can be given away.
+fn on_worker() -> bool {
+    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+fn decode(
+    sandbox: Sandbox<CodecPlugin>,
+    key: &Key,
+    payload: &Bytes,
+    flags: u32,
+) -> Result<(Sandbox<CodecPlugin>, Answer), PluginError> {
+    let within = sandbox.within_limits("decode", Time::now());
+    let kib = u32::try_from(payload.len() >> 10).unwrap_or(u32::MAX);
+    let call = Call { deadline: within.deadline.saturating_add(PER_KIB.saturating_mul(kib)), ..within };
+    let make = |s: &mut Sandbox<CodecPlugin>| {
+        s.world.tiergate_plugin_codec().call_decode(&mut s.store, key.as_str(), payload, flags)
+    };
+    let outcome = |answer: &Answer| if answer.is_ok() { "ok" } else { "rejected" };
+    let (sandbox, answer) = sandbox.call(call, make, outcome)?;
+    match check(&answer, payload) {
+        Ok(()) => Ok((sandbox, answer)),
+        Err(what) => Err(sandbox.condemn(call, what)),
+    }
+}
+
+/// Whether the answer is what the contract promises. What is merely long is cut later; this finds lies.
+fn check(answer: &Answer, payload: &Bytes) -> Result<(), String> {
+    let decoded = match answer {
+        Ok(decoded) => decoded,
+        Err(rejection) => return check_code(&rejection.code),
+    };
+    let canonical = decoded.canonical.as_deref().unwrap_or(payload);
+    answer::check_json(canonical).map_err(|error| format!("the canonical bytes are {error}"))?;
+    decoded.repairs.iter().try_for_each(|repair| check_code(&repair.code))
+}
+
+fn check_code(code: &str) -> Result<(), String> {
+    if answer::is_words(code, b'-') {
+        return Ok(());
+    }
+    Err(format!("the code {:?} is not lower-case words joined by `-`", answer::one_line(code, TEXT_BYTES_MAX)))
+}
+
+fn rejection(rejection: codec::Rejection) -> Rejection {
+    Rejection {
+        code: rejection.code,
+        message: answer::one_line(&rejection.message, TEXT_BYTES_MAX),
+        path: answer::one_line(&rejection.path, TEXT_BYTES_MAX),
+    }
+}
+
+fn repairs(repairs: Vec<codec::Repair>) -> Vec<Repair> {
+    let more = repairs.len().saturating_sub(REPAIRS_MAX);
+    let kept = repairs.into_iter().take(REPAIRS_MAX).map(|repair| Repair {
+        code: repair.code,
+        path: answer::one_line(&repair.path, TEXT_BYTES_MAX),
+        message: answer::one_line(&repair.message, TEXT_BYTES_MAX),
+    });
+    let sum = (more > 0).then(|| Repair {
+        code: "more-repairs".to_owned(),
+        path: "$".to_owned(),
+        message: format!("{more} more repairs are not listed"),
+    });
+    kept.chain(sum).collect()
+}
+
+/// Only fields that cannot change what is served are left out.
+impl std::fmt::Debug for CodecRouter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodecRouter").field("slots", &self.status()).field("claims", &self.claims).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::loader::Loader;
+    use super::super::{Config, Limits, engine, guest};
+    use super::*;
+
+    fn pool(dir: &Path, limits: &Limits, instances: usize) -> (Slot<Pool>, Vec<Claim>) {
+        let loader = Loader::new(engine::start(8, 64 << 20).unwrap(), &dir.join("code")).unwrap();
+        let codec = loader.load(&guest::spec(dir, "mine", &guest::codec("test:*")), limits).unwrap();
+        let claims = claims(&codec, 0).unwrap();
+        let identity = codec.identity.clone();
+        (Slot::new("mine".into(), identity, Arc::new(Pool::new(codec, instances.try_into().unwrap()))), claims)
+    }
+
+    fn router(dir: &Path) -> CodecRouter {
+        CodecRouter::new(vec![pool(dir, &Limits::CODEC, 2)]).unwrap()
+    }
+
+    fn decode(router: &CodecRouter, flags: u32) -> Result<Decoded, DecodeError> {
+        router.decode(&Key::new("test:key").unwrap(), &Bytes::from_static(b"{}"), flags)
+    }
+
+    fn failure(router: &CodecRouter, flags: u32) -> String {
+        match decode(router, flags) {
+            Err(DecodeError::Plugin(failure)) => failure,
+            other => panic!("expected a failure of the plugin, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_failure_costs_one_call_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let router = router(dir.path());
+        for (flags, expected) in [
+            (1, "trap in decode: wasm trap: wasm `unreachable` instruction executed"),
+            (2, "deadline of 50ms exceeded in decode"),
+            (3, "memory limit of 64.0 MiB exceeded in decode"),
+            (4, "trap in decode: wasm trap: call stack exhausted"),
+            (5, "answer larger than 16.0 MiB in decode"),
+            (6, "contract broken in decode: the canonical bytes are not JSON"),
+            (8, "contract broken in decode: list pointer/length out of bounds"),
+            (9, "contract broken in decode: the code \"1.0\" is not lower-case words"),
+        ] {
+            let failure = failure(&router, flags);
+            assert!(failure.starts_with(&format!("plugin test-plugin 1.2.3: {expected}")), "{flags}: {failure}");
+            let after = decode(&router, 10).unwrap();
+            assert_eq!(after.canonical.as_deref(), Some(&b"1"[..]), "a fresh instance answers after {flags}");
+            assert!(failure_free(&router), "{flags}");
+            // Throw the instance away, so that the next one is fresh again.
+            assert!(decode(&router, 1).is_err());
+        }
+    }
+
+    fn failure_free(router: &CodecRouter) -> bool {
+        decode(router, 0).is_ok_and(|decoded| {
+            decoded.kind == Kind::Real && decoded.canonical.is_none() && &*decoded.schema == "test"
+        })
+    }
+
+    #[test]
+    fn a_rejection_keeps_the_instance() {
+        let dir = tempfile::tempdir().unwrap();
+        let router = router(dir.path());
+        let Err(DecodeError::Rejected(rejection)) = decode(&router, 7) else { panic!("expected a rejection") };
+        assert_eq!((&*rejection.code, &*rejection.path), ("test", "1.0"));
+        assert_eq!(decode(&router, 10).unwrap().canonical.as_deref(), Some(&b"2"[..]));
+    }
+
+    #[test]
+    fn an_instance_that_grew_is_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let router = router(dir.path());
+        assert!(decode(&router, 11).is_ok());
+        assert_eq!(router.slots[0].active().plugin.alive(), 0);
+        assert_eq!(decode(&router, 10).unwrap().canonical.as_deref(), Some(&b"1"[..]));
+        assert_eq!(router.slots[0].active().plugin.alive(), 1);
+    }
+
+    #[test]
+    fn a_payload_that_is_called_canonical_but_is_not_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let answer = router(dir.path()).decode(&Key::new("test:key").unwrap(), &Bytes::from_static(b"{\xff}"), 0);
+        assert!(matches!(answer, Err(DecodeError::Plugin(failure)) if failure.contains("not UTF-8")));
+    }
+
+    #[test]
+    fn a_key_that_nobody_claims_is_rejected() {
+        let dir = tempfile::tempdir().unwrap();
+        let answer = router(dir.path()).decode(&Key::new("other").unwrap(), &Bytes::from_static(b"{}"), 0);
+        assert!(matches!(answer, Err(DecodeError::Rejected(rejection)) if rejection.code == "unclaimed-key"));
+    }
+
+    #[test]
+    fn calls_beyond_the_bound_wait_and_then_give_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { deadline: Duration::from_millis(300), ..Limits::CODEC };
+        let router = Arc::new(CodecRouter::new(vec![pool(dir.path(), &limits, 1)]).unwrap());
+        let slow = thread::spawn({
+            let router = router.clone();
+            move || decode(&router, 2).unwrap_err().to_string()
+        });
+        while router.slots[0].active().plugin.alive() == 0 {
+            thread::yield_now();
+        }
+        // On a slow machine it may get the place just before it gives up.
+        let waited = decode(&router, 0);
+        assert!(waited.is_ok() || waited.unwrap_err().to_string().contains("no free instance within 250ms"));
+        assert!(slow.join().unwrap().contains("deadline of 300ms"));
+        assert!(failure_free(&router));
+    }
+
+    #[test]
+    fn two_codecs_cannot_claim_one_pattern() {
+        let dir = tempfile::tempdir().unwrap();
+        let component = guest::codec("same:*");
+        let codecs = ["first", "second"].map(|name| guest::spec(dir.path(), name, &component)).to_vec();
+        let aggregator = guest::spec(dir.path(), "aggregator", &guest::aggregator());
+        let config = Config { codecs, aggregator, ..Config::default() };
+        let errors = super::super::Plugins::load(config, &dir.path().join("code")).unwrap_err();
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        let error = error.to_string();
+        assert!(error.contains("second.wasm") && error.contains("claims `same:*`, which codec `first`"), "{error}");
+    }
+}

@@ -1,0 +1,61 @@
+//! [`Config`]: which plugins run, and what they may use.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread;
+
+use super::limits::Limits;
+
+/// Which plugins run, and what they may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The codecs. Each key goes to the one whose claim fits it best.
+    pub codecs: Vec<PluginSpec>,
+    /// The aggregator.
+    pub aggregator: PluginSpec,
+    /// For each instance of a codec.
+    pub codec_limits: Limits,
+    /// For the aggregator's instance.
+    pub aggregator_limits: Limits,
+    /// Instances of each codec, which are made when they are needed. A call that finds all of them busy waits a moment.
+    pub codec_instances: NonZeroUsize,
+}
+
+/// One plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginSpec {
+    /// Name of the slot that it runs in, and of the built-in plugin where there is no path.
+    pub name: String,
+    /// The component; `None` for a built-in plugin.
+    pub path: Option<PathBuf>,
+    /// The plugin's own configuration, which the plugin checks.
+    pub config: serde_json::Value,
+}
+
+/// Instances of a codec for each processor: one that runs, and one whose thread was put aside.
+const INSTANCES_PER_PROCESSOR: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+// === impl Config ===
+
+impl Default for Config {
+    /// The built-in plugins.
+    fn default() -> Self {
+        let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self {
+            codecs: vec![PluginSpec::built_in("codecs"), PluginSpec::built_in("binance")],
+            aggregator: PluginSpec::built_in("aggregator"),
+            codec_limits: Limits::CODEC,
+            aggregator_limits: Limits::AGGREGATOR,
+            codec_instances: INSTANCES_PER_PROCESSOR.saturating_mul(processors),
+        }
+    }
+}
+
+// === impl PluginSpec ===
+
+impl PluginSpec {
+    /// A built-in plugin without configuration.
+    pub fn built_in(name: impl Into<String>) -> Self {
+        Self { name: name.into(), path: None, config: serde_json::Value::Null }
+    }
+}

@@ -1,0 +1,149 @@
+//! Small plugins for the tests of this room, written by hand so that they can do what a compiler would not let them.
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use super::PluginSpec;
+
+const WIT: &str = include_str!("../../../wit/tiergate.wit");
+
+/// What every guest has: memory, an allocator that forgets everything after a call, and the exports of `lifecycle`.
+const COMMON: &str = r#"
+  (memory (export "memory") 1)
+  (global $heap (mut i32) (i32.const 8192))
+  (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get $size)))
+    (block $fits (loop $grow
+      (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
+      (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
+      (br $grow)))
+    (local.get $at))
+  (func $forget (param i32) (global.set $heap (i32.const 8192)))
+
+  (data (i32.const 16) "test-plugin") (data (i32.const 32) "1.2.3")
+  (data (i32.const 128) "\10\00\00\00\0b\00\00\00\20\00\00\00\05\00\00\00")
+  (func (export "tiergate:plugin/lifecycle@0.1.0#describe") (result i32) (i32.const 128))
+  ;; `init` refuses a configuration that is longer than `{}`.
+  (data (i32.const 200) "\01\00\00\00\00\00\00\00\e0\00\00\00\0d\00\00\00") (data (i32.const 224) "unknown field")
+  (func (export "tiergate:plugin/lifecycle@0.1.0#init") (param i32 i32) (result i32)
+    (if (result i32) (i32.gt_u (local.get 1) (i32.const 2)) (then (i32.const 200)) (else (i32.const 512))))
+"#;
+
+/// A codec that does what the flags say.
+const CODEC: &str = r#"
+(module
+  (import "tiergate:plugin/host-clock@0.1.0" "now" (func $now (result i64)))
+  COMMON
+  (global $calls (mut i32) (i32.const 0))
+  (data (i32.const 48) "PATTERN")
+  (data (i32.const 80) "test") (data (i32.const 88) "1.0")
+  (data (i32.const 256) "\08\01\00\00\01\00\00\00\30\00\00\00\LEN\00\00\00\50\00\00\00\04\00\00\00\58\00\00\00\03\00\00\00")
+  (func (export "tiergate:plugin/codec@0.1.0#claims") (result i32) (i32.const 256))
+
+  ;; Accepted, real, no canonical bytes.
+  (data (i32.const 1044) "\01")
+  ;; Rejected: code, message, path.
+  (data (i32.const 1104) "\01\00\00\00\00\00\00\00\50\00\00\00\04\00\00\00\58\00\00\00\03\00\00\00\58\00\00\00\03\00\00\00")
+  ;; Rejected with a code that is no word.
+  (data (i32.const 1200) "\01\00\00\00\00\00\00\00\58\00\00\00\03\00\00\00\58\00\00\00\03\00\00\00\58\00\00\00\03\00\00\00")
+
+  (func $canonical (param $at i32) (param $len i32)
+    (i32.store8 (i32.const 1032) (i32.const 1))
+    (i32.store (i32.const 1036) (local.get $at))
+    (i32.store (i32.const 1040) (local.get $len)))
+  (func $recurse (param i32) (result i32) (i32.add (call $recurse (local.get 0)) (i32.const 1)))
+
+  (func (export "tiergate:plugin/codec@0.1.0#decode") (param i32 i32 i32 i32) (param $flags i32) (result i32)
+    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (i32.store (i32.const 1032) (i32.const 0))
+    (if (i32.eq (local.get $flags) (i32.const 1)) (then unreachable))
+    (if (i32.eq (local.get $flags) (i32.const 2)) (then (loop $forever (br $forever))))
+    (if (i32.eq (local.get $flags) (i32.const 3)) (then (loop $more
+      (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable))
+    (if (i32.eq (local.get $flags) (i32.const 4)) (then (drop (call $recurse (i32.const 0)))))
+    (if (i32.eq (local.get $flags) (i32.const 5)) (then
+      (drop (memory.grow (i32.const 320))) (call $canonical (i32.const 0) (i32.const 20000000))))
+    (if (i32.eq (local.get $flags) (i32.const 6)) (then (call $canonical (i32.const 80) (i32.const 4))))
+    (if (i32.eq (local.get $flags) (i32.const 7)) (then (return (i32.const 1104))))
+    (if (i32.eq (local.get $flags) (i32.const 8)) (then (call $canonical (i32.const -4) (i32.const 100))))
+    (if (i32.eq (local.get $flags) (i32.const 9)) (then (return (i32.const 1200))))
+    ;; How many calls this instance has answered, from 0 to 9.
+    (if (i32.eq (local.get $flags) (i32.const 10)) (then
+      (i32.store8 (i32.const 2048) (i32.add (i32.const 48) (i32.rem_u (global.get $calls) (i32.const 10))))
+      (call $canonical (i32.const 2048) (i32.const 1))))
+    ;; Grows to more than three quarters of 64 MiB, and answers.
+    (if (i32.eq (local.get $flags) (i32.const 11)) (then (drop (memory.grow (i32.const 800)))))
+    (drop (call $now))
+    (i32.const 1024))
+  (export "cabi_post_tiergate:plugin/codec@0.1.0#decode" (func $forget)))
+"#;
+
+/// An aggregator that counts signals, and traps at one whose body begins with `X`. A view is the count; a limit of 13 traps.
+const AGGREGATOR: &str = r#"
+(module
+  COMMON
+  (data (i32.const 600) "\00\00\00\00\b8\0b\00\00\04\00\00\00")
+  (func (export "tiergate:plugin/state@0.1.0#save") (result i32) (i32.const 600))
+  (func (export "tiergate:plugin/state@0.1.0#restore") (param i32 i32) (result i32)
+    (i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))
+
+  (func (export "tiergate:plugin/aggregator@0.1.0#ingest") (param i64) (param $at i32) (param $len i32) (result i32)
+    (block $done (loop $next
+      (br_if $done (i32.eqz (local.get $len)))
+      (if (i32.eq (i32.load8_u (i32.load offset=16 (local.get $at))) (i32.const 88)) (then unreachable))
+      (i32.store (i32.const 3000) (i32.add (i32.load (i32.const 3000)) (i32.const 1)))
+      (local.set $at (i32.add (local.get $at) (i32.const 24)))
+      (local.set $len (i32.sub (local.get $len) (i32.const 1)))
+      (br $next)))
+    (i32.const 640))
+  (export "cabi_post_tiergate:plugin/aggregator@0.1.0#ingest" (func $forget))
+  (func (export "tiergate:plugin/aggregator@0.1.0#observe") (param i64 i32 i32) (result i32) (i32.const 512))
+
+  (data (i32.const 700) "\00\00\00\00\d0\02\00\00\02\00\00\00")
+  (data (i32.const 720) "\20\03\00\00\04\00\00\00\30\03\00\00\01\00\00\00\05\00\00\00")
+  (data (i32.const 740) "\28\03\00\00\07\00\00\00\30\03\00\00\01\00\00\00\05\00\00\00")
+  (data (i32.const 800) "good") (data (i32.const 808) "bad key") (data (i32.const 816) "1")
+  (func (export "tiergate:plugin/aggregator@0.1.0#documents") (param i64) (result i32) (i32.const 700))
+
+  (data (i32.const 840) "\50\03\00\00\01\00\00\00\20\03\00\00\04\00\00\00")
+  (func (export "tiergate:plugin/aggregator@0.1.0#inputs") (result i32) (i32.const 840))
+
+  (data (i32.const 900) "\00\00\00\00\90\03\00\00\01\00\00\00\00\08\00\00\03\00\00\00")
+  (data (i32.const 2048) "\22?\22")
+  (func (export "tiergate:plugin/aggregator@0.1.0#compose") (param i64) (param $views i32) (param i32 i32 i32) (result i32)
+    (if (i32.eq (i32.load offset=8 (local.get $views)) (i32.const 13)) (then unreachable))
+    (i32.store8 (i32.const 2049) (i32.add (i32.const 48) (i32.load (i32.const 3000))))
+    (i32.const 900))
+  (export "cabi_post_tiergate:plugin/aggregator@0.1.0#compose" (func $forget)))
+"#;
+
+/// A component of `world` from a core module as text.
+pub(super) fn component(world: &str, wat: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(wat).unwrap();
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("tiergate.wit", WIT).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+}
+
+/// The codec that does what the flags say, for the keys of `pattern`.
+pub(super) fn codec(pattern: &str) -> Vec<u8> {
+    let wat =
+        CODEC.replace("COMMON", COMMON).replace("PATTERN", pattern).replace("LEN", &format!("{:02x}", pattern.len()));
+    component("codec-plugin", &wat)
+}
+
+/// The aggregator that counts.
+pub(super) fn aggregator() -> Vec<u8> {
+    component("aggregator-plugin", &AGGREGATOR.replace("COMMON", COMMON))
+}
+
+/// `component` as a file in `dir`, to be loaded under `name`.
+pub(super) fn spec(dir: &std::path::Path, name: &str, component: &[u8]) -> PluginSpec {
+    let path = dir.join(format!("{name}.wasm"));
+    std::fs::write(&path, component).unwrap();
+    PluginSpec { path: Some(path), ..PluginSpec::built_in(name) }
+}

@@ -1,0 +1,128 @@
+//! Metric names, each in one place, with the words of the outcomes as labels.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::record::{DeleteOutcome, Key, ReadOutcome, Repair, TierName, WriteOutcome};
+
+const WRITES: &str = "tiergate_writes_total";
+const DELETES: &str = "tiergate_deletes_total";
+const READS: &str = "tiergate_reads_total";
+const COPIES: &str = "tiergate_copies_total";
+const TIER_READS: &str = "tiergate_tier_reads_total";
+const TIER_FAILURES: &str = "tiergate_tier_failures_total";
+const REPAIRS: &str = "tiergate_repairs_total";
+const REJECTIONS: &str = "tiergate_rejections_total";
+const SIGNALS: &str = "tiergate_signals_total";
+const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
+const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
+const CONNECTIONS: &str = "tiergate_connections";
+const AGE: &str = "cache_age_seconds";
+
+/// Seconds, from a cheap call to a slow tier.
+const BUCKETS: [f64; 14] = [1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0];
+
+/// Starts collecting; the handle renders what `GET /metrics` answers.
+///
+/// # Errors
+///
+/// When another recorder is installed in this process.
+pub fn start() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+        .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!(WRITES, "Writes by tier and outcome");
+    describe_counter!(DELETES, "Deletes by tier and outcome");
+    describe_counter!(READS, "Reads of keys by outcome and tier");
+    describe_counter!(COPIES, "Promotions, and greater values put back, by tier and outcome");
+    describe_counter!(TIER_READS, "Looks below memory, each for one or many keys, by tier");
+    describe_counter!(TIER_FAILURES, "Calls that a tier did not answer, or not in time");
+    describe_counter!(REPAIRS, "Payloads repaired by schema and kind of repair");
+    describe_counter!(REJECTIONS, "Payloads refused by code");
+    describe_counter!(SIGNALS, "Signals posted by outcome");
+    describe_counter!(HTTP_REQUESTS, "Requests by listener and status");
+    describe_gauge!(CONNECTIONS, "Open connections of the data listeners");
+    describe_gauge!(AGE, Unit::Seconds, "Age of the data of each dashboard document: now less its producer's timestamp");
+    describe_histogram!(SNAPSHOT_SECONDS, Unit::Seconds, "Time to compose, encode and compress the dashboard's views");
+}
+
+/// One tier's answer to a write.
+pub fn written(tier: &TierName, outcome: &WriteOutcome) {
+    counter!(WRITES, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
+}
+
+/// One tier's answer to a delete.
+pub fn deleted(tier: &TierName, outcome: &DeleteOutcome) {
+    counter!(DELETES, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
+}
+
+/// The outcome of a read.
+pub fn read(outcome: &ReadOutcome) {
+    let tier = match outcome {
+        ReadOutcome::Hit { tier } | ReadOutcome::Stale { tier, .. } => tier.to_string(),
+        ReadOutcome::Miss | ReadOutcome::Unavailable { .. } => String::new(),
+    };
+    counter!(READS, "outcome" => outcome.label(), "tier" => tier).increment(1);
+}
+
+/// A copy of a greater value that a tier was given.
+pub fn copied(why: &'static str, tier: &TierName, outcome: &WriteOutcome) {
+    counter!(COPIES, "why" => why, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
+}
+
+/// A tier was asked, for one key or many.
+pub fn tier_read(tier: &TierName) {
+    counter!(TIER_READS, "tier" => tier.to_string()).increment(1);
+}
+
+/// A tier did not answer.
+pub fn tier_failed(tier: &TierName, call: &'static str) {
+    counter!(TIER_FAILURES, "tier" => tier.to_string(), "call" => call).increment(1);
+}
+
+/// A payload was mended.
+pub fn repaired(key: &Key, schema: &str, repairs: &[Repair]) {
+    for repair in repairs {
+        tracing::debug!(%key, code = repair.code, path = repair.path, "{}", repair.message);
+        counter!(REPAIRS, "schema" => schema.to_owned(), "code" => repair.code.clone()).increment(1);
+    }
+}
+
+/// A payload was refused.
+pub fn rejected(key: &Key, code: &str) {
+    tracing::debug!(%key, code, "rejected");
+    counter!(REJECTIONS, "code" => code.to_owned()).increment(1);
+}
+
+/// Signals that the aggregator took and refused.
+pub fn signals(accepted: usize, rejected: usize) {
+    counter!(SIGNALS, "outcome" => "accepted").increment(accepted as u64);
+    counter!(SIGNALS, "outcome" => "rejected").increment(rejected as u64);
+}
+
+/// How old a document's data is.
+pub fn age(key: &Key, age: Duration) {
+    gauge!(AGE, "key" => key.to_string()).set(age.as_secs_f64());
+}
+
+/// How long a round of snapshots took.
+pub fn snapshots(took: Duration) {
+    histogram!(SNAPSHOT_SECONDS).record(took.as_secs_f64());
+}
+
+/// A request was answered.
+pub fn answered(listener: &'static str, status: u16) {
+    counter!(HTTP_REQUESTS, "listener" => listener, "status" => status.to_string()).increment(1);
+}
+
+/// A connection was opened (`1.0`) or closed (`-1.0`).
+pub fn connections(change: f64) {
+    gauge!(CONNECTIONS).increment(change);
+}

@@ -1,0 +1,166 @@
+//! Tiers: the places where values live. The engine sees only the [`Tier`] trait.
+//!
+//! A tier answers within its deadline or fails; it never retries a failure and never reports an error as a miss. Every write
+//! is a compare-and-set by [`Order`](crate::record::Order), so that a lesser value never replaces a greater one, whoever
+//! races whom. Tiers move bytes: they know no schema, and ask an [`Appraise`] what bytes that somebody else stored are worth.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::record::{
+    DeleteOutcome, Digest, Key, Kind, Order, Record, Rejection, TierName, Time, Version, WriteOutcome,
+};
+
+mod contest;
+pub mod disk;
+mod floors;
+pub mod memcached;
+pub mod memory;
+pub mod redis;
+
+pub use self::disk::Disk;
+pub use self::floors::Floors;
+pub use self::memcached::Memcached;
+pub use self::memory::Memory;
+pub use self::redis::Redis;
+
+/// Rounds of read, compare and set before a write that always lost the race is given up.
+pub const CAS_ROUNDS_MAX: usize = 4;
+
+/// How long a delete keeps values older than itself from coming back.
+pub const FLOOR_KEPT: Duration = Duration::from_secs(600);
+
+/// One level of the cache.
+#[async_trait]
+pub trait Tier: Send + Sync + 'static {
+    /// The name in answers, metrics and logs.
+    fn name(&self) -> &TierName;
+
+    /// What operators see: "redis at 127.0.0.1:6379".
+    fn summary(&self) -> String;
+
+    /// Whether other processes read and write it too.
+    fn is_shared(&self) -> bool;
+
+    /// What is stored under each of `keys`, in their order; `None` is a miss.
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, TierError>;
+
+    /// Stores `record` unless a greater value is there. Where an equal one is there, the longer of both lives counts.
+    async fn put(&self, key: &Key, record: &Record) -> WriteOutcome;
+
+    /// Removes what is there unless its version is above `floor`, and keeps values up to `floor` out for [`FLOOR_KEPT`].
+    async fn delete(&self, key: &Key, floor: Version) -> DeleteOutcome;
+
+    /// Removes exactly the value whose stored bytes have this digest, by compare-and-delete; other bytes stay
+    /// (`Superseded`). It raises no floor.
+    async fn delete_exact(&self, key: &Key, stored: Digest) -> DeleteOutcome;
+
+    /// Asks the tier for a sign of life and its limits.
+    async fn check(&self) -> Result<Health, TierError>;
+}
+
+/// What a tier holds under a key.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A record, whole, from a tier that only this process writes.
+    Whole(Arc<Record>),
+    /// Bytes from a tier that others write too.
+    Shared(Payload),
+}
+
+/// Bytes found in a shared tier.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// As stored.
+    pub bytes: Bytes,
+    /// memcached client flags; 0 elsewhere.
+    pub flags: u32,
+    /// Time left in that tier; `None` where it does not expire.
+    pub remaining: Option<Duration>,
+    /// What the gateway that wrote it noted beside it; `None` for a foreign value.
+    pub stamp: Option<Stamp>,
+}
+
+/// What a gateway notes beside a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// See [`Kind`].
+    pub kind: Kind,
+    /// See [`Record::rank`].
+    pub rank: u8,
+    /// See [`Version`].
+    pub version: Version,
+    /// See [`Record::produced_at`].
+    pub produced_at: Time,
+    /// See [`Record::soft_expiry`]: until here the rank counts.
+    pub fresh_until: Time,
+}
+
+/// What a tier says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Version of the server, where there is one.
+    pub version: Option<String>,
+    /// The largest item in bytes.
+    pub item_bytes_max: Option<usize>,
+    /// Other facts for the operator: name and value.
+    pub facts: Vec<(String, String)>,
+}
+
+/// Why a tier could not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TierError {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The connection broke, or the answer made no sense.
+    #[error("{0}")]
+    Broken(String),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Deadline(Duration),
+    /// The tier refused: out of memory, read-only, wrong password.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// Judges bytes that somebody else stored.
+pub trait Appraise: Send + Sync + 'static {
+    /// The record that `payload`, found in `tier` under `key`, stands for, or why it stands for none.
+    fn appraise(&self, tier: &TierName, key: &Key, payload: &Payload) -> Result<Arc<Record>, Unworthy>;
+}
+
+/// Why bytes that somebody else stored stand for no record.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unworthy {
+    /// They are no value of the key, and any value may replace them.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Nobody could tell what they are; they must not be replaced unjudged.
+    #[error("cannot be judged: {0}")]
+    Unjudged(String),
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// What to note beside `record`.
+    pub fn of(record: &Record) -> Self {
+        Self {
+            kind: record.kind,
+            rank: record.rank,
+            version: record.version,
+            produced_at: record.produced_at,
+            fresh_until: record.soft_expiry,
+        }
+    }
+
+    /// The order of a value with this stamp and this canonical digest, which a tier still holds at `now`.
+    fn order(&self, digest: Digest, now: Time) -> Order {
+        let rank = if now < self.fresh_until { self.rank } else { 0 };
+        Order { kind: Some(self.kind), rank, version: self.version, digest }
+    }
+}

@@ -1,0 +1,280 @@
+//! A gateway process on free ports, with a data directory of its own.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use crate::{PATIENCE, eventually};
+
+/// A gateway that runs.
+pub struct Gateway {
+    process: Child,
+    /// Of the data listener, such as `127.0.0.1:41234`.
+    pub data: String,
+    /// Of the admin listener.
+    pub admin: String,
+    dir: Arc<tempfile::TempDir>,
+    log: Arc<Mutex<Vec<String>>>,
+    pool: Pool<HttpConnector, Full<Bytes>>,
+}
+
+/// A gateway that does not run yet.
+pub struct Starting {
+    dir: Arc<tempfile::TempDir>,
+    tiers: Vec<String>,
+    more: String,
+    demo: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: hyper::HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// The binary under test, built once per test process if it is not there or not current.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        // Tests run from <target>/<profile>/deps.
+        let profile = std::env::current_exe().expect("a test binary").ancestors().nth(2).expect("a profile").to_owned();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "-p", "tiergate", "--bin", "tiergate", "--manifest-path"]);
+        build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the gateway could not be built");
+        profile.join("tiergate")
+    })
+}
+
+// === impl Starting ===
+
+impl Starting {
+    /// Adds a tier below memory, by its URL.
+    pub fn tier(mut self, url: impl Into<String>) -> Self {
+        self.tiers.push(url.into());
+        self
+    }
+
+    /// Adds lines to the configuration; they come after the tiers and before the sections that the harness needs.
+    pub fn config(mut self, lines: &str) -> Self {
+        self.more.push_str(lines);
+        self.more.push('\n');
+        self
+    }
+
+    /// Replays recorded candles.
+    pub fn demo(mut self) -> Self {
+        self.demo = true;
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> Gateway {
+        let mut command = Command::new(binary());
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if self.demo {
+            let settings = [
+                ("TIERGATE_DATA_DIR", self.dir.path().join("data").display().to_string()),
+                ("TIERGATE_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
+                ("TIERGATE_HTTP__ADMIN", "127.0.0.1:0".to_owned()),
+                ("TIERGATE_LOG__FORMAT", "json".to_owned()),
+            ];
+            command.arg("--demo").envs(settings);
+        } else {
+            let path = self.dir.path().join("tiergate.toml");
+            std::fs::write(&path, self.toml()).expect("a configuration");
+            command.arg("--config").arg(path);
+        }
+        let mut process = command.spawn().expect("the gateway starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(process.stderr.take().expect("standard error"));
+        let sink = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                sink.lock().expect("the log").push(line);
+            }
+        });
+        let (data, admin) = addresses(&log, &mut process).await;
+        let pool = Pool::builder(TokioExecutor::new()).build_http();
+        let gateway = Gateway { process, data, admin, dir: self.dir, log, pool };
+        eventually("the gateway is ready", async || (gateway.get("/readyz").await.status == 200).then_some(())).await;
+        gateway
+    }
+
+    fn toml(&self) -> String {
+        let mut toml = String::new();
+        let data = self.dir.path().join("data");
+        let tiers: Vec<_> = self.tiers.iter().map(|url| format!("{url:?}")).collect();
+        write!(
+            toml,
+            "data_dir = {data:?}\ntiers = [{}]\nlog = {{ format = \"json\", level = \"tiergate=debug,info\" }}\n{}\n",
+            tiers.join(", "),
+            self.more
+        )
+        .expect("a String takes every write");
+        if !self.more.contains("[http]") {
+            toml.push_str("[http]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
+        }
+        toml
+    }
+}
+
+/// Waits for the line that tells the bound addresses.
+async fn addresses(log: &Arc<Mutex<Vec<String>>>, process: &mut Child) -> (String, String) {
+    let begun = Instant::now();
+    loop {
+        let found = log.lock().expect("the log").iter().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let data = line["dashboard"].as_str()?.strip_prefix("http://")?.strip_suffix("/mobile")?.to_owned();
+            Some((data, line["admin"].as_str()?.to_owned()))
+        });
+        if let Some(found) = found {
+            return found;
+        }
+        let ended = process.try_wait().expect("a process");
+        if ended.is_some() || begun.elapsed() > PATIENCE {
+            panic!("the gateway did not start ({ended:?}):\n{}", log.lock().expect("the log").join("\n"));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// A gateway with the embedded disk tier, unless tiers are added.
+    pub fn with() -> Starting {
+        let dir = tempfile::Builder::new().prefix("tiergate-test-").tempdir().expect("a directory");
+        Starting { dir: Arc::new(dir), tiers: Vec::new(), more: String::new(), demo: false }
+    }
+
+    /// Kills it without warning, and gives back what is needed to start another over the same data directory.
+    pub fn kill(mut self) -> Starting {
+        self.process.kill().expect("killed");
+        self.process.wait().expect("gone");
+        Starting { dir: self.dir.clone(), tiers: Vec::new(), more: String::new(), demo: false }
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("the log").clone()
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// `GET` from the data listener.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[], Bytes::new()).await
+    }
+
+    /// `PUT` of a value.
+    pub async fn put(&self, key: &str, body: impl Into<Bytes>) -> Reply {
+        self.send(Method::PUT, &format!("/api/cache/{key}"), &[], body.into()).await
+    }
+
+    /// `POST /api/signals`.
+    pub async fn ingest(&self, body: impl Into<Bytes>) -> Reply {
+        self.send(Method::POST, "/api/signals", &[], body.into()).await
+    }
+
+    /// Any request to the data listener.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Reply {
+        self.exchange(&self.data, method, path, headers, body).await
+    }
+
+    /// `GET` from the admin listener, with its token.
+    pub async fn admin_get(&self, path: &str) -> Reply {
+        let token = std::fs::read_to_string(self.data_dir().join("admin.token")).expect("the admin token");
+        let bearer = format!("Bearer {}", token.trim());
+        self.exchange(&self.admin, Method::GET, path, &[("authorization", &bearer)], Bytes::new()).await
+    }
+
+    /// The value of a metric, summed over the series whose labels contain all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let metrics = self.admin_get("/metrics").await.text();
+        let series = metrics.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(|label| line.contains(label))
+        });
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// The mobile view.
+    pub async fn mobile_data(&self) -> Value {
+        self.get("/api/dashboard/mobile-data").await.json()
+    }
+
+    async fn exchange(&self, to: &str, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Reply {
+        let mut request = Request::builder().method(method).uri(format!("http://{to}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).expect("a request");
+        let answer = self.pool.request(request).await.expect("the gateway answers");
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Reply { status: head.status, headers: head.headers, body }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        drop(self.process.kill());
+        drop(self.process.wait());
+        if std::thread::panicking() {
+            eprintln!("--- log of the gateway ---\n{}\n---", self.log().join("\n"));
+        }
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header's value; empty when it is absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The outcome of a write in a tier.
+    pub fn outcome(&self, tier: &str) -> String {
+        self.json()["tiers"][tier]["outcome"].as_str().unwrap_or_default().to_owned()
+    }
+}

@@ -1,0 +1,37 @@
+//! The end-to-end harness: real servers, a real gateway process, real payloads.
+//!
+//! Tests talk to a [`Gateway`] over HTTP and to memcached and Redis as any other client would. They wait for conditions
+//! ([`eventually`]) instead of sleeping, and stop at [`PATIENCE`].
+
+mod browser;
+mod fixtures;
+mod gateway;
+mod servers;
+mod wire;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use browser::Browser;
+pub use fixtures::{data_file, fixture, moved_to_now, now_seconds};
+pub use gateway::{Gateway, Reply, Starting, binary};
+pub use servers::{Memcached, Redis};
+pub use wire::{PlainMemcached, PlainRedis};
+
+/// How long a test waits for a condition before it fails. Generous: it is a limit, not a measurement.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The bound within which what a foreign producer wrote must be on the dashboard.
+pub const SEEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Asks again and again until `ask` answers `Some`, and fails with `what` when it never does.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "did not happen within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

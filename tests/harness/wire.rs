@@ -1,0 +1,103 @@
+//! Foreign clients: what a producer or reader that knows nothing of Tiergate does to the stores.
+
+use redis::AsyncCommands as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+/// A plain memcached client over the text protocol.
+pub struct PlainMemcached {
+    stream: BufReader<TcpStream>,
+}
+
+/// A plain Redis client.
+pub struct PlainRedis {
+    connection: redis::aio::MultiplexedConnection,
+}
+
+// === impl PlainMemcached ===
+
+impl PlainMemcached {
+    /// Connects to `127.0.0.1:port`.
+    pub async fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("memcached accepts");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// `set`, as an unsuspecting producer sends it.
+    pub async fn set(&mut self, key: &str, value: &[u8], flags: u32, ttl_seconds: u32) {
+        assert_eq!(self.set_answer(key, value, flags, ttl_seconds).await, "STORED", "set {key}");
+    }
+
+    /// `set`, with the server's answer.
+    pub async fn set_answer(&mut self, key: &str, value: &[u8], flags: u32, ttl_seconds: u32) -> String {
+        let head = format!("set {key} {flags} {ttl_seconds} {}\r\n", value.len());
+        self.stream.write_all(&[head.as_bytes(), value, b"\r\n"].concat()).await.expect("sent");
+        self.line().await
+    }
+
+    /// `get`: flags and value.
+    pub async fn get(&mut self, key: &str) -> Option<(u32, Vec<u8>)> {
+        self.stream.write_all(format!("get {key}\r\n").as_bytes()).await.expect("sent");
+        let head = self.line().await;
+        if head == "END" {
+            return None;
+        }
+        let words: Vec<&str> = head.split(' ').collect();
+        let (flags, length) = (words[2].parse().expect("flags"), words[3].parse::<usize>().expect("length"));
+        let mut value = vec![0; length + 2];
+        self.stream.read_exact(&mut value).await.expect("a value");
+        value.truncate(length);
+        assert_eq!(self.line().await, "END");
+        Some((flags, value))
+    }
+
+    /// The remaining lifetime in seconds; -1 without end.
+    pub async fn ttl(&mut self, key: &str) -> Option<i64> {
+        self.stream.write_all(format!("mg {key} t\r\n").as_bytes()).await.expect("sent");
+        let answer = self.line().await;
+        answer.strip_prefix("HD t").map(|ttl| ttl.parse().expect("a number"))
+    }
+
+    /// `delete`.
+    pub async fn delete(&mut self, key: &str) {
+        self.stream.write_all(format!("delete {key}\r\n").as_bytes()).await.expect("sent");
+        let answer = self.line().await;
+        assert!(matches!(answer.as_str(), "DELETED" | "NOT_FOUND"), "{answer}");
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).await.expect("an answer");
+        line.trim_end().to_owned()
+    }
+}
+
+// === impl PlainRedis ===
+
+impl PlainRedis {
+    /// Connects to database 0 of `127.0.0.1:port`.
+    pub async fn connect(port: u16) -> Self {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{port}/0")).expect("a URL");
+        Self { connection: client.get_multiplexed_async_connection().await.expect("redis accepts") }
+    }
+
+    /// `SETEX`, as an unsuspecting producer sends it.
+    pub async fn setex(&mut self, key: &str, value: &[u8], ttl_seconds: u64) {
+        let () = self.connection.set_ex(key, value, ttl_seconds).await.expect("SETEX");
+    }
+
+    /// `GET`.
+    pub async fn get(&mut self, key: &str) -> Option<Vec<u8>> {
+        self.connection.get(key).await.expect("GET")
+    }
+
+    /// `PTTL` in milliseconds.
+    pub async fn pttl(&mut self, key: &str) -> i64 {
+        self.connection.pttl(key).await.expect("PTTL")
+    }
+
+    /// `DEL`.
+    pub async fn del(&mut self, key: &str) {
+        let () = self.connection.del(key).await.expect("DEL");
+    }
+}

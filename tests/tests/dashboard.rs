@@ -1,0 +1,119 @@
+//! The dashboard's routes: names and types of the contract, validators, encodings, and limits.
+
+use std::io::Read as _;
+
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::Value;
+use tiergate_tests::{Gateway, eventually, fixture, moved_to_now};
+
+const VIEWS: [&str; 6] = ["mobile-data", "overview", "symbols", "signals", "opportunities", "market-overview"];
+
+/// Fields that the old answers hold and these do not, each with its reason.
+const LEFT_OUT: [(&str, &str); 0] = [];
+
+async fn fed() -> Gateway {
+    let gateway = Gateway::with().start().await;
+    for key in ["analysis:signals", "market:overview", "market:movers", "market:breadth"] {
+        let reply = gateway.put(key, moved_to_now(&fixture(&format!("{key}.json")))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    eventually("the dashboard is fed", async || {
+        let mobile = gateway.mobile_data().await;
+        (mobile["confluence_scores"].as_array()?.len() == 20 && mobile["sections"]["breadth"]["kind"] == "real").then_some(())
+    })
+    .await;
+    gateway
+}
+
+/// Every field of `old` is in `new` with the same type, where both have a value.
+fn assert_same_shape(path: &str, old: &Value, new: &Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (name, value) in old {
+                let path = format!("{path}.{name}");
+                if LEFT_OUT.iter().any(|(left_out, _)| *left_out == path) {
+                    continue;
+                }
+                let found = new.get(name).unwrap_or_else(|| panic!("{path} is missing"));
+                assert_same_shape(&path, value, found);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            if let (Some(old), Some(new)) = (old.first(), new.first()) {
+                assert_same_shape(&format!("{path}[0]"), old, new);
+            }
+        }
+        (_, Value::Null) | (Value::Null, _) => {}
+        (old, new) => {
+            assert_eq!(std::mem::discriminant(old), std::mem::discriminant(new), "{path}: {old} became {new}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_view_has_the_names_and_types_that_pages_depend_on() {
+    let gateway = fed().await;
+    for view in VIEWS {
+        let old: Value = serde_json::from_slice(&fixture(&format!("http/fresh/dashboard_{view}.json"))).unwrap();
+        let reply = gateway.get(&format!("/api/dashboard/{view}")).await;
+        assert_eq!(reply.status, 200);
+        assert_same_shape(view, &old, &reply.json());
+    }
+}
+
+#[tokio::test]
+async fn a_view_has_a_validator_and_is_not_sent_again() {
+    let gateway = fed().await;
+    for view in VIEWS {
+        let path = format!("/api/dashboard/{view}");
+        let first = gateway.get(&path).await;
+        let etag = first.header("etag").to_owned();
+        assert!(etag.starts_with('"') && !first.header("cache-status").is_empty() && !first.header("age").is_empty());
+        let again = gateway.send(Method::GET, &path, &[("if-none-match", &etag)], Bytes::new()).await;
+        assert_eq!((again.status.as_u16(), again.body.len()), (304, 0), "{view}");
+        assert_eq!(again.header("etag"), etag);
+    }
+}
+
+#[tokio::test]
+async fn a_view_is_compressed_with_a_validator_for_each_encoding() {
+    let gateway = fed().await;
+    let path = "/api/dashboard/mobile-data";
+    let accept = async |encoding: &str| gateway.send(Method::GET, path, &[("accept-encoding", encoding)], Bytes::new()).await;
+    let (plain, gzip, brotli) = (accept("identity").await, accept("gzip").await, accept("gzip, br").await);
+    assert_eq!([plain.header("vary"), gzip.header("vary"), brotli.header("vary")], ["Accept-Encoding"; 3]);
+    assert_eq!((gzip.header("content-encoding"), brotli.header("content-encoding")), ("gzip", "br"));
+    let mut unzipped = Vec::new();
+    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut unzipped).unwrap();
+    assert_eq!(unzipped, plain.body);
+    let mut unbrotlied = Vec::new();
+    brotli::Decompressor::new(&brotli.body[..], 4096).read_to_end(&mut unbrotlied).unwrap();
+    assert_eq!(unbrotlied, plain.body);
+    assert_ne!(gzip.header("etag"), brotli.header("etag"));
+    assert!(brotli.body.len() * 3 < plain.body.len());
+}
+
+#[tokio::test]
+async fn head_answers_the_headers_alone_and_a_limit_bounds_every_list() {
+    let gateway = fed().await;
+    let head = gateway.send(Method::HEAD, "/api/dashboard/symbols", &[], Bytes::new()).await;
+    let get = gateway.get("/api/dashboard/symbols").await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), get.body.len().to_string());
+    let three = gateway.get("/api/dashboard/symbols?limit=3").await.json();
+    assert_eq!(three["symbols"].as_array().unwrap().len(), 3);
+    assert_eq!(three["symbols"][0], get.json()["symbols"][0], "the best scores stay");
+}
+
+#[tokio::test]
+async fn the_age_of_every_document_is_a_metric() {
+    let gateway = fed().await;
+    let age = eventually("the age", async || {
+        let metrics = gateway.admin_get("/metrics").await.text();
+        let line = metrics.lines().find(|line| line.starts_with("cache_age_seconds{key=\"market:overview\"}"))?.to_owned();
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    })
+    .await;
+    assert!((0.0..20.0).contains(&age), "{age}");
+}

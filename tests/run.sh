@@ -35,6 +35,4 @@ fi
 
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- -D warnings
-# The end-to-end tests run the binary itself.
-cargo build --locked -p tiergate
 cargo test --locked --workspace

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -48,21 +48,37 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// The binary under test, built once per test process if it is not there or not current.
+/// The binary under test, which `cargo test --workspace` has built beside this test.
+///
+/// # Panics
+///
+/// When it is not there, or older than its sources: then what is tested is not what is written.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         // Tests run from <target>/<profile>/deps.
         let profile = std::env::current_exe().expect("a test binary").ancestors().nth(2).expect("a profile").to_owned();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "tiergate", "--bin", "tiergate", "--manifest-path"]);
-        build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
-        if profile.ends_with("release") {
-            build.arg("--release");
+        let binary = profile.join("tiergate");
+        let built = modified(&binary).unwrap_or_else(|| panic!("{} is missing: {HOW}", binary.display()));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for sources in ["host/src", "plugins/aggregator/src", "plugins/binance/src", "plugins/codecs/src", "wit"] {
+            let newest = newest(&root.join(sources));
+            assert!(newest.is_none_or(|newest| newest <= built), "{} is older than {sources}: {HOW}", binary.display());
         }
-        assert!(build.status().expect("cargo runs").success(), "the gateway could not be built");
-        profile.join("tiergate")
+        binary
     })
+}
+
+const HOW: &str = "run `cargo test --workspace`";
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+/// When the newest file below `dir` was written.
+fn newest(dir: &Path) -> Option<SystemTime> {
+    let entries = dir.read_dir().unwrap_or_else(|error| panic!("{}: {error}", dir.display())).map_while(Result::ok);
+    entries.filter_map(|entry| if entry.path().is_dir() { newest(&entry.path()) } else { modified(&entry.path()) }).max()
 }
 
 // === impl Starting ===

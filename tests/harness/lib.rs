@@ -9,7 +9,6 @@ mod gateway;
 mod servers;
 mod wire;
 
-use std::future::Future;
 use std::time::Duration;
 
 pub use browser::Browser;
@@ -25,7 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Asks again and again until `ask` answers `Some`, and fails with `what` when it never does.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = std::time::Instant::now();
     loop {
         if let Some(answer) = ask().await {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tiergate::market::{Aggregator as _, Document, Signal, ViewRequest};
+use tiergate::market::{Document, Signal, ViewRequest};
 use tiergate::plugin::{Config, Plugins};
 use tiergate::record::{Digest, Key, Kind, Origin, Record, Time, Version};
 use tokio::runtime::Runtime;
@@ -50,7 +50,7 @@ impl Driver for Hosted {
     fn fresh() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let plugins = Plugins::load(Config::default(), dir.path()).expect("the default plugins load");
-        let aggregator = plugins.aggregator();
+        let aggregator = plugins.aggregator.clone();
         Self { runtime: Runtime::new().expect("a runtime"), aggregator, seq: 0, _plugins: plugins, _dir: dir }
     }
 

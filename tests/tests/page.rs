@@ -39,7 +39,7 @@ async fn the_demo_is_shown_live_on_a_phone_and_on_a_desktop() {
         eventually("a row changes by itself", async || (browser.text("#rows").await != before).then_some(())).await;
         assert_no_sideways_scroll(&browser).await;
         assert_no_errors(&browser).await;
-        browser.page.close().await.unwrap();
+        browser.page.clone().close().await.unwrap();
     }
 }
 
@@ -65,5 +65,5 @@ async fn missing_and_old_data_look_different_from_good_data_and_zeros_are_not_in
     })
     .await;
     assert!(browser.text("#btc_dominance").await.contains("57.2"), "{}", browser.text("#btc_dominance").await);
-    browser.page.close().await.unwrap();
+    browser.page.clone().close().await.unwrap();
 }

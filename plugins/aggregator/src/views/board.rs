@@ -7,14 +7,15 @@ use serde_json::Value;
 use super::BREAKDOWN;
 use super::breadth::{self, Breadth};
 use super::entry::{Card, Entry, Shown};
-use super::facts::{self, Facts};
+use super::facts::{self, BTC_DOMINANCE, Facts};
 use super::movers::Movers;
 use super::opportunity::{self, Opportunity};
 use super::perps::Perps;
-use super::section::{Fields, Opened, Sections, Shelf, Source};
+use super::section::{Fields, Opened, Section, Sections, Shelf, Source};
 use crate::config::Config;
 use crate::contract::{Document, Micros};
 use crate::documents::{BREADTH, MOVERS, SIGNALS};
+use crate::number;
 use crate::observed::{DOMINANCE, OVERVIEW};
 use crate::signal::Reader;
 
@@ -77,18 +78,27 @@ impl Board {
         let entries = one_for_each_symbol(entries);
         let shown: Vec<Shown<'_>> = entries.iter().filter_map(Entry::shown).collect();
         let top_movers = Movers::of(movers.fields.as_ref(), &shown);
+        let breadth_shown = Breadth::of(breadth.fields.as_ref(), &facts, &entries);
+        // A section stands on the document that its numbers were taken from.
+        let taken = |own: &Opened, found: bool, other: Section| match own.fields {
+            None if found => other,
+            _ => own.section,
+        };
+        let has_counts = overview.fields.as_ref().is_some_and(|all| number::first(all, &["gainers"]).is_some());
+        let breadth_from = if has_counts { overview.section } else { signals.section };
+        let has_dominance = overview.fields.as_ref().is_some_and(|all| number::first(all, BTC_DOMINANCE).is_some());
         Self {
             now,
             sections: Sections {
                 overview: overview.section,
                 signals: signals.section,
                 movers: movers.section,
-                breadth: breadth.section,
-                regime: regime.section,
-                dominance: dominance.section,
+                breadth: taken(&breadth, breadth_shown.is_known(), breadth_from),
+                regime: taken(&regime, !facts.get("market_regime").is_null(), overview.section),
+                dominance: if has_dominance { overview.section } else { dominance.section },
                 tickers: tickers.section,
             },
-            breadth: Breadth::of(breadth.fields.as_ref(), &facts, &entries),
+            breadth: breadth_shown,
             perps: Perps::of(derivatives.fields.as_ref()),
             left_out: unshown + top_movers.left_out,
             found: [OVERVIEW, SIGNALS, MOVERS].map(|key| (key, shelf.has(key))),

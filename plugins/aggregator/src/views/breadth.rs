@@ -33,6 +33,11 @@ impl Breadth {
             .unwrap_or_else(|| Self::of_entries(entries))
     }
 
+    /// Whether anything was counted.
+    pub fn is_known(&self) -> bool {
+        self.up.is_some()
+    }
+
     fn of_document(fields: &Fields) -> Option<Self> {
         let count = |name| number::first(fields, &[name]).filter(number::not_negative);
         let breadth = Self::counted(count("up_count")?, count("down_count")?, count("flat_count"));

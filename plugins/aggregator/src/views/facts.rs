@@ -39,6 +39,9 @@ const NUMBERS: [(&str, &[&str]); 28] = [
     ("top_defi_dominance", &["top_defi_dominance"]),
 ];
 
+/// The names that overviews have for Bitcoin's share of the market.
+pub const BTC_DOMINANCE: &[&str] = &["btc_dominance", "btc_dom"];
+
 /// Texts of the overview.
 const TEXTS: [&str; 3] = ["fear_greed_label", "altcoin_season", "top_defi_protocol"];
 
@@ -65,7 +68,7 @@ impl Facts {
             facts.insert(name.to_owned(), text.cloned().unwrap_or(Value::Null));
         }
         let btc_dominance = overview
-            .and_then(|fields| number::first(fields, &["btc_dominance", "btc_dom"]))
+            .and_then(|fields| number::first(fields, BTC_DOMINANCE))
             .or_else(|| number::first(dominance?, &["dominance"]));
         facts.insert("btc_dominance".to_owned(), btc_dominance.into());
         facts.insert("trend_strength".to_owned(), overview.and_then(trend).into());

@@ -57,7 +57,8 @@ impl Client {
     ///
     /// When `base` is no `http://` URL.
     pub fn new(base: &str, token: Option<String>) -> Result<Self, ClientError> {
-        let url = url::Url::parse(base).map_err(|error| ClientError::Request(format!("`{base}` is no URL: {error}")))?;
+        let url =
+            url::Url::parse(base).map_err(|error| ClientError::Request(format!("`{base}` is no URL: {error}")))?;
         if url.scheme() != "http" || url.host_str().is_none() {
             return Err(ClientError::Request(format!("`{base}` is no http:// URL")));
         }

@@ -78,7 +78,9 @@ fn modified(path: &Path) -> Option<SystemTime> {
 /// When the newest file below `dir` was written.
 fn newest(dir: &Path) -> Option<SystemTime> {
     let entries = dir.read_dir().unwrap_or_else(|error| panic!("{}: {error}", dir.display())).map_while(Result::ok);
-    entries.filter_map(|entry| if entry.path().is_dir() { newest(&entry.path()) } else { modified(&entry.path()) }).max()
+    entries
+        .filter_map(|entry| if entry.path().is_dir() { newest(&entry.path()) } else { modified(&entry.path()) })
+        .max()
 }
 
 // === impl Starting ===

@@ -73,7 +73,8 @@ async fn values_and_signals_go_in_and_out_by_command_line() {
             run(&args, &dir, &input)
         })
     };
-    let words = |line: &str| line.split(' ').map(str::to_owned).chain(["--url".to_owned(), url.to_owned()]).collect::<Vec<_>>();
+    let words =
+        |line: &str| line.split(' ').map(str::to_owned).chain(["--url".to_owned(), url.to_owned()]).collect::<Vec<_>>();
     let output = run(words("cache put k {\"a\":1} --ttl 5m"), Vec::new()).await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("\"disk\""), "{}", text(&output.stdout));

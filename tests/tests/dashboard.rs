@@ -20,7 +20,8 @@ async fn fed() -> Gateway {
     }
     eventually("the dashboard is fed", async || {
         let mobile = gateway.mobile_data().await;
-        (mobile["confluence_scores"].as_array()?.len() == 20 && mobile["sections"]["breadth"]["kind"] == "real").then_some(())
+        (mobile["confluence_scores"].as_array()?.len() == 20 && mobile["sections"]["breadth"]["kind"] == "real")
+            .then_some(())
     })
     .await;
     gateway
@@ -80,7 +81,8 @@ async fn a_view_has_a_validator_and_is_not_sent_again() {
 async fn a_view_is_compressed_with_a_validator_for_each_encoding() {
     let gateway = fed().await;
     let path = "/api/dashboard/mobile-data";
-    let accept = async |encoding: &str| gateway.send(Method::GET, path, &[("accept-encoding", encoding)], Bytes::new()).await;
+    let accept =
+        async |encoding: &str| gateway.send(Method::GET, path, &[("accept-encoding", encoding)], Bytes::new()).await;
     let (plain, gzip, brotli) = (accept("identity").await, accept("gzip").await, accept("gzip, br").await);
     assert_eq!([plain.header("vary"), gzip.header("vary"), brotli.header("vary")], ["Accept-Encoding"; 3]);
     assert_eq!((gzip.header("content-encoding"), brotli.header("content-encoding")), ("gzip", "br"));
@@ -111,7 +113,8 @@ async fn the_age_of_every_document_is_a_metric() {
     let gateway = fed().await;
     let age = eventually("the age", async || {
         let metrics = gateway.admin_get("/metrics").await.text();
-        let line = metrics.lines().find(|line| line.starts_with("cache_age_seconds{key=\"market:overview\"}"))?.to_owned();
+        let line =
+            metrics.lines().find(|line| line.starts_with("cache_age_seconds{key=\"market:overview\"}"))?.to_owned();
         line.rsplit(' ').next()?.parse::<f64>().ok()
     })
     .await;

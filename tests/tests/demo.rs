@@ -24,17 +24,16 @@ async fn the_demo_serves_31_real_symbols_with_nothing_installed_and_nothing_conf
     assert_eq!(page.status, 200);
     assert!(page.header("content-security-policy").contains("default-src 'none'"));
     let first = mobile["confluence_scores"].clone();
-    eventually("the market moves", async || {
-        (gateway.mobile_data().await["confluence_scores"] != first).then_some(())
-    })
-    .await;
+    eventually("the market moves", async || (gateway.mobile_data().await["confluence_scores"] != first).then_some(()))
+        .await;
 }
 
 #[tokio::test]
 async fn after_a_kill_the_last_known_values_are_there_at_once_with_their_age() {
     let gateway = Gateway::with().start().await;
     let made = now_seconds() - 30.0;
-    let signal = json!({ "symbol": "BTCUSDT", "confluence_score": 61.5, "price": 60000, "change_24h": 1.5, "timestamp": made });
+    let signal =
+        json!({ "symbol": "BTCUSDT", "confluence_score": 61.5, "price": 60000, "change_24h": 1.5, "timestamp": made });
     let reply = gateway.ingest(signal.to_string()).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let gateway = gateway.kill().start().await;

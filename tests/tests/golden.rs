@@ -1,7 +1,7 @@
 //! The golden vectors of the producers' formulas, in the WebAssembly plugin as the host runs it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use tiergate::market::{Document, Signal, ViewRequest};
@@ -20,8 +20,10 @@ struct Hosted {
     aggregator: Arc<dyn tiergate::market::Aggregator>,
     seq: u64,
     _plugins: Plugins,
-    _dir: tempfile::TempDir,
 }
+
+/// Where the components' native code is kept, so that each is compiled once.
+static COMPILED: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a directory"));
 
 fn documents(now: Micros, bodies: &[Body]) -> Vec<Document> {
     let one = |(key, body): &Body| {
@@ -48,10 +50,10 @@ fn documents(now: Micros, bodies: &[Body]) -> Vec<Document> {
 
 impl Driver for Hosted {
     fn fresh() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let plugins = Plugins::load(Config::default(), dir.path()).expect("the default plugins load");
+        let plugins =
+            Plugins::load(Config::default(), &COMPILED.path().join("compiled")).expect("the default plugins load");
         let aggregator = plugins.aggregator.clone();
-        Self { runtime: Runtime::new().expect("a runtime"), aggregator, seq: 0, _plugins: plugins, _dir: dir }
+        Self { runtime: Runtime::new().expect("a runtime"), aggregator, seq: 0, _plugins: plugins }
     }
 
     fn ingest(&mut self, now: Micros, signals: &[Vec<u8>]) -> usize {

@@ -48,7 +48,8 @@ fn document(key: &str) -> Vec<u8> {
 }
 
 fn signals(records: &Value) -> Vec<u8> {
-    let document = json!({ "timestamp": now_seconds(), "version": "1.0", "signals": records, "__schema_version": "1.0" });
+    let document =
+        json!({ "timestamp": now_seconds(), "version": "1.0", "signals": records, "__schema_version": "1.0" });
     document.to_string().into_bytes()
 }
 
@@ -164,7 +165,8 @@ async fn b20_an_average_of_reliability_has_no_defaults_in_it() {
 async fn b26_a_promoted_value_keeps_its_remaining_lifetime() {
     let mut all = Deployment::start().await;
     all.to_redis.setex("market:overview", &document("market:overview"), 7).await;
-    let ttl = eventually("the value is promoted to memcached", async || all.to_memcached.ttl("market:overview").await).await;
+    let ttl =
+        eventually("the value is promoted to memcached", async || all.to_memcached.ttl("market:overview").await).await;
     assert!((1..=7).contains(&ttl), "{ttl} s, and not the default");
     assert!(all.to_redis.pttl("market:overview").await <= 7_000, "the slower store is not prolonged");
 }
@@ -202,7 +204,10 @@ async fn b29_a_write_with_a_store_down_says_so_in_answer_log_and_metrics_and_the
     let overview = String::from_utf8(document("market:overview")).unwrap().replace("57.21", "58.33");
     let reply = all.gateway.put("market:overview", overview).await;
     assert_eq!(reply.status, 503, "no store took it: {}", reply.text());
-    assert_eq!((reply.outcome("memcached").as_str(), reply.outcome("redis").as_str()), ("failed", "failed"));
+    // A connection that was lost under way leaves open what the server did; that is said, too.
+    for tier in ["memcached", "redis"] {
+        assert!(matches!(reply.outcome(tier).as_str(), "failed" | "unknown"), "{}", reply.text());
+    }
     let mobile = all.mobile("the data, from memory", |m| m["market_overview"]["btc_dominance"] == 58.33).await;
     assert_eq!(mobile["status"], "success");
 }
@@ -272,9 +277,9 @@ async fn b33_a_null_score_poisons_nothing_that_comes_after_it() {
 #[tokio::test]
 async fn b34_a_null_change_leaves_out_its_record_and_the_page_stays() {
     let mut all = Deployment::start().await;
-    let mut null = record("NULLUSDT", 90.0);
-    null["change_24h"] = Value::Null;
-    all.to_memcached.set("analysis:signals", &signals(&json!([null, record("AUSDT", 60.0)])), 0, 300).await;
+    let mut unchanged = record("NULLUSDT", 90.0);
+    unchanged["change_24h"] = Value::Null;
+    all.to_memcached.set("analysis:signals", &signals(&json!([unchanged, record("AUSDT", 60.0)])), 0, 300).await;
     let mobile = all.mobile("the other record", |m| symbols(m) == ["AUSDT"]).await;
     assert_eq!((&mobile["status"], &mobile["left_out"]), (&json!("success"), &json!(1)));
 }
@@ -383,7 +388,8 @@ async fn b45_all_three_shapes_of_tickers_are_read_as_one() {
 #[tokio::test]
 async fn b46_the_dominance_object_is_used() {
     let mut all = Deployment::start().await;
-    let dominance = json!({ "dominance": 58.44, "change_24h": 0.1, "last_updated": now_seconds(), "status": "coingecko_fetched" });
+    let dominance =
+        json!({ "dominance": 58.44, "change_24h": 0.1, "last_updated": now_seconds(), "status": "coingecko_fetched" });
     all.to_memcached.set("market:btc_dominance", dominance.to_string().as_bytes(), 0, 300).await;
     all.mobile("the dominance", |m| m["btc_dominance"] == 58.44).await;
 }
@@ -441,7 +447,9 @@ async fn b50_what_one_reader_does_with_a_value_is_not_seen_by_the_next() {
 async fn b52_lists_are_stored_once() {
     let gateway = Gateway::with().start().await;
     assert_eq!(gateway.ingest(json!([record("AUSDT", 60.0)]).to_string()).await.status, 200);
-    for (key, aliases) in [("analysis:signals", &["recent_signals"][..]), ("market:movers", &["top_gainers", "top_losers"])] {
+    for (key, aliases) in
+        [("analysis:signals", &["recent_signals"][..]), ("market:movers", &["top_gainers", "top_losers"])]
+    {
         let document = gateway.get(&format!("/api/cache/{key}")).await.json();
         for alias in aliases {
             assert_eq!(document.get(alias), None, "{key}");
@@ -460,7 +468,8 @@ async fn a_placeholder_through_the_gateway_never_replaces_real_data_however_it_r
     let placeholder = moved_to_now(&fixture("warmer/disabled_keys/analysis:signals.json"));
     for round in 0..20 {
         let (key, real) = (format!("race:{round}"), json!({ "timestamp": now_seconds(), "round": round }).to_string());
-        let (first, second) = tokio::join!(all.gateway.put(&key, real.clone()), all.gateway.put(&key, placeholder.clone()));
+        let (first, second) =
+            tokio::join!(all.gateway.put(&key, real.clone()), all.gateway.put(&key, placeholder.clone()));
         assert_eq!(first.status, 200, "{}", first.text());
         assert!(matches!(second.status.as_u16(), 200 | 207 | 409), "{}", second.text());
         assert_eq!(all.to_memcached.get(&key).await.unwrap().1, real.as_bytes());

@@ -96,7 +96,8 @@ async fn what_the_gateway_writes_reads_back_as_plain_json_under_the_plain_key_wi
 
     let mut signals = String::new();
     for symbol in ["BTCUSDT", "ETHUSDT"] {
-        signals += &format!("{{\"symbol\": \"{symbol}\", \"confluence_score\": 61.5, \"price\": 10, \"change_24h\": 1}}\n");
+        signals +=
+            &format!("{{\"symbol\": \"{symbol}\", \"confluence_score\": 61.5, \"price\": 10, \"change_24h\": 1}}\n");
     }
     let reply = gateway.ingest(signals).await;
     assert_eq!(reply.status, 200, "{}", reply.text());

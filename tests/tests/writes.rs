@@ -91,7 +91,8 @@ async fn a_large_body_of_signals_is_taken_in_a_stream() {
     let mut lines = String::new();
     for n in 0..50_000 {
         let (symbol, score) = (n % 1_000, n % 100);
-        lines += &format!("{{\"symbol\":\"S{symbol}USDT\",\"confluence_score\":{score},\"price\":1,\"change_24h\":0}}\n");
+        lines +=
+            &format!("{{\"symbol\":\"S{symbol}USDT\",\"confluence_score\":{score},\"price\":1,\"change_24h\":0}}\n");
     }
     let reply = gateway.ingest(lines).await;
     assert_eq!(reply.status, 200, "{}", reply.text());

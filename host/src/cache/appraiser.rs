@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache as Map;
 use quick_cache::Weighter;
+use quick_cache::sync::Cache as Map;
 
 use super::policy::Policy;
 use super::record::{Circumstances, record};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::flight::{Seat, landed};
 use super::Cache;
+use super::flight::{Seat, landed};
 use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::{Appraise as _, Found, Tier};
@@ -186,7 +186,9 @@ impl Cache {
         let known = self.memory.get(key).map(|record| (record, None));
         let below = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
             // A value older than a delete is not brought back by a late look.
-            Answer::Value(record) if floor.is_none_or(|floor| record.version > floor) => Some((record.clone(), Some(at))),
+            Answer::Value(record) if floor.is_none_or(|floor| record.version > floor) => {
+                Some((record.clone(), Some(at)))
+            }
             _ => None,
         });
         let greatest = known.into_iter().chain(below).max_by(|(a, _), (b, _)| {
@@ -204,7 +206,9 @@ impl Cache {
             let why = match answer {
                 Answer::Absent if place.is_some_and(|from| at < from) => Why::Promotion,
                 Answer::Junk => Why::PutBack,
-                Answer::Value(other) if other.digest != record.digest && Order::of(other, now) < Order::of(&record, now) => {
+                Answer::Value(other)
+                    if other.digest != record.digest && Order::of(other, now) < Order::of(&record, now) =>
+                {
                     Why::PutBack
                 }
                 _ => continue,
@@ -253,7 +257,9 @@ impl Cache {
                 tracing::warn!(%key, tier = %tier.name(), kind = record.kind.as_str(), "a lesser value was found in a tier; the greater one was put back");
             }
             (Why::Promotion, WriteOutcome::Stored) => tracing::debug!(%key, tier = %tier.name(), "promoted"),
-            (why, outcome) => tracing::debug!(%key, tier = %tier.name(), outcome = outcome.label(), "{} did not take", why.label()),
+            (why, outcome) => {
+                tracing::debug!(%key, tier = %tier.name(), outcome = outcome.label(), "{} did not take", why.label())
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::policy::KeyPolicy;
 use super::Decoded;
+use super::policy::KeyPolicy;
 use crate::record::{Digest, Kind, Origin, Record, Time, Version};
 
 /// The marks in a payload's `status` by which the producers' warmers own up to a placeholder.
@@ -74,7 +74,8 @@ fn is_placeholder(payload: &[u8], canonical: &[u8]) -> bool {
         status: Option<std::borrow::Cow<'a, str>>,
     }
     let text = payload.trim_ascii();
-    if text == PLACEHOLDER_TEXT || text.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")) == Some(PLACEHOLDER_TEXT)
+    if text == PLACEHOLDER_TEXT
+        || text.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")) == Some(PLACEHOLDER_TEXT)
     {
         return true;
     }
@@ -96,7 +97,8 @@ mod tests {
         }
         assert!(is_placeholder(b" initializing\n", br#"{"regime":"initializing"}"#));
         assert!(is_placeholder(b"\"initializing\"", b"\"initializing\""));
-        for real in [r#"{"status": "coingecko_fetched"}"#, r#"{"a": {"status": "fallback"}}"#, r#"["status"]"#, "57.0"] {
+        for real in [r#"{"status": "coingecko_fetched"}"#, r#"{"a": {"status": "fallback"}}"#, r#"["status"]"#, "57.0"]
+        {
             assert!(!is_placeholder(real.as_bytes(), real.as_bytes()), "{real}");
         }
     }

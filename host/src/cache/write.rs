@@ -201,7 +201,12 @@ impl Cache {
     }
 
     /// Memory comes last: readers see a value when the tiers that answer have it. With every tier down they still see it.
-    fn write_memory(self: &Arc<Self>, key: &Key, record: &Arc<Record>, below: &[(TierName, WriteOutcome)]) -> WriteOutcome {
+    fn write_memory(
+        self: &Arc<Self>,
+        key: &Key,
+        record: &Arc<Record>,
+        below: &[(TierName, WriteOutcome)],
+    ) -> WriteOutcome {
         let lost = below.iter().find_map(|(_, outcome)| match outcome {
             WriteOutcome::Superseded | WriteOutcome::Refused(_) => Some(outcome.clone()),
             _ => None,

@@ -52,10 +52,10 @@ enum Command {
 #[derive(Args, Debug, Clone)]
 struct Remote {
     /// The gateway's data listener
-    #[arg(long, value_name = "URL", env = "TIERGATE_URL", default_value = "http://127.0.0.1:8002")]
+    #[arg(long, global = true, value_name = "URL", env = "TIERGATE_URL", default_value = "http://127.0.0.1:8002")]
     url: String,
     /// The write token, where the gateway asks for one
-    #[arg(long, value_name = "TOKEN", env = "TIERGATE_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "TOKEN", env = "TIERGATE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
 

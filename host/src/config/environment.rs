@@ -8,7 +8,11 @@ use super::Mistake;
 const PREFIX: &str = "TIERGATE_";
 
 /// Puts every `TIERGATE_` variable over `table`. Two underscores go one level down; lists are comma-separated or TOML.
-pub(super) fn overlay(table: &mut Table, variables: impl Iterator<Item = (String, String)>, mistakes: &mut Vec<Mistake>) {
+pub(super) fn overlay(
+    table: &mut Table,
+    variables: impl Iterator<Item = (String, String)>,
+    mistakes: &mut Vec<Mistake>,
+) {
     for (name, text) in variables {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         // These are options of the command line.
@@ -32,7 +36,9 @@ fn value(path: &str, text: &str) -> Value {
         return Value::Array(items.map(|item| Value::String(item.to_owned())).collect());
     }
     match toml(text) {
-        Some(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Float(_) | Value::Array(_) | Value::Table(_))) => value,
+        Some(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Float(_) | Value::Array(_) | Value::Table(_))) => {
+            value
+        }
         _ => Value::String(text.to_owned()),
     }
 }

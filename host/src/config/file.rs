@@ -289,7 +289,8 @@ impl Plugins {
 
 impl Plugin {
     fn into_spec(self, kind: &str) -> plugin::PluginSpec {
-        let from_path = || self.path.as_ref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
+        let from_path =
+            || self.path.as_ref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
         plugin::PluginSpec {
             name: self.name.clone().or_else(from_path).unwrap_or_else(|| kind.to_owned()),
             path: self.path,

@@ -153,8 +153,7 @@ fn tiers(urls: &[String], data_dir: &Path, deadline: Duration, mistakes: &mut Ve
 }
 
 fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
-    const FORMS: &str =
-        "write `memcached://127.0.0.1:11211`, `redis://127.0.0.1:6379/0`, `rediss://...` or `disk:///var/lib/tiergate/cache.redb`";
+    const FORMS: &str = "write `memcached://127.0.0.1:11211`, `redis://127.0.0.1:6379/0`, `rediss://...` or `disk:///var/lib/tiergate/cache.redb`";
     // The text itself may hold a password and is not repeated.
     let url = url::Url::parse(text).map_err(|error| format!("is no URL ({error}); {FORMS}"))?;
     match url.scheme() {
@@ -175,7 +174,8 @@ fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
         }
         "disk" => {
             let path = PathBuf::from(url.path());
-            if url.host_str().is_some_and(|host| !host.is_empty()) || !path.is_absolute() || path.file_name().is_none() {
+            if url.host_str().is_some_and(|host| !host.is_empty()) || !path.is_absolute() || path.file_name().is_none()
+            {
                 return Err(format!("a disk URL holds an absolute path, after three slashes; {FORMS}"));
             }
             Ok(TierConfig::Disk(disk::Config::at(path)))

@@ -83,7 +83,10 @@ pub(super) fn data(app: &App, listener: &Listener, method: &Method, headers: &He
         return Err(Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,
             "unknown-host",
-            format!("this gateway does not answer for the host `{}`; add its name to `http.hosts`", host.escape_default()),
+            format!(
+                "this gateway does not answer for the host `{}`; add its name to `http.hosts`",
+                host.escape_default()
+            ),
         ));
     }
     if method.is_safe() {
@@ -138,11 +141,7 @@ fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
     if authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
         return Ok(());
     }
-    Err(Refusal::new(
-        StatusCode::FORBIDDEN,
-        "foreign-origin",
-        "a page of another origin may not write here".to_owned(),
-    ))
+    Err(Refusal::new(StatusCode::FORBIDDEN, "foreign-origin", "a page of another origin may not write here".to_owned()))
 }
 
 fn bearer(headers: &HeaderMap, token: &Secret, what: &str) -> Result<(), Refusal> {
@@ -153,11 +152,7 @@ fn bearer(headers: &HeaderMap, token: &Secret, what: &str) -> Result<(), Refusal
     if presented.is_some_and(|presented| token.matches(presented)) {
         return Ok(());
     }
-    Err(Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "no-token",
-        format!("present {what} as `Authorization: Bearer ...`"),
-    ))
+    Err(Refusal::new(StatusCode::UNAUTHORIZED, "no-token", format!("present {what} as `Authorization: Bearer ...`")))
 }
 
 #[cfg(test)]

@@ -25,11 +25,7 @@ pub(super) struct Asset {
 
 /// Every embedded file.
 pub(super) const ALL: [Asset; 4] = [
-    Asset {
-        path: "/mobile",
-        content_type: "text/html; charset=utf-8",
-        bytes: include_bytes!("assets/mobile.html"),
-    },
+    Asset { path: "/mobile", content_type: "text/html; charset=utf-8", bytes: include_bytes!("assets/mobile.html") },
     Asset {
         path: "/assets/mobile.css",
         content_type: "text/css; charset=utf-8",

@@ -64,8 +64,11 @@ pub(super) async fn put(app: &App, key: &Key, query: &str, body: Incoming) -> Re
 /// `DELETE`: removes the key from every tier.
 pub(super) async fn delete(app: &App, key: &Key) -> Answer {
     let deleted = app.cache.delete(key).await;
-    let tiers: Map<String, Value> =
-        deleted.outcomes.iter().map(|(tier, outcome)| (tier.to_string(), one(outcome.label(), outcome.reason()))).collect();
+    let tiers: Map<String, Value> = deleted
+        .outcomes
+        .iter()
+        .map(|(tier, outcome)| (tier.to_string(), one(outcome.label(), outcome.reason())))
+        .collect();
     let below = || deleted.outcomes.iter().skip(1).map(|(_, outcome)| outcome);
     let gone = |outcome: &DeleteOutcome| matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent);
     let status = if below().all(gone) {

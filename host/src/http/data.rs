@@ -64,11 +64,7 @@ pub(super) async fn answer(app: &App, listener: &Listener, request: Request<Inco
         Err(refusal) => refusal.answer(),
     };
     answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if head {
-        without_body(answer)
-    } else {
-        answer
-    }
+    if head { without_body(answer) } else { answer }
 }
 
 async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
@@ -161,7 +157,8 @@ fn allow(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Refusal>
         return Ok(());
     }
     let names: Vec<_> = methods.iter().map(Method::as_str).collect();
-    let message = format!("`{method}` is not for `{}`; use {}", request.uri().path().escape_default(), names.join(", "));
+    let message =
+        format!("`{method}` is not for `{}`; use {}", request.uri().path().escape_default(), names.join(", "));
     Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", message))
 }
 

@@ -103,11 +103,22 @@ impl Bound {
     }
 }
 
-async fn tcp(key: &'static str, address: SocketAddr, mistakes: &mut Vec<(&'static str, String)>) -> Option<TcpListener> {
+async fn tcp(
+    key: &'static str,
+    address: SocketAddr,
+    mistakes: &mut Vec<(&'static str, String)>,
+) -> Option<TcpListener> {
     match TcpListener::bind(address).await {
         Ok(listener) => Some(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            mistakes.push((key, format!("port {} of {} is in use; stop the other process or choose another", address.port(), address.ip())));
+            mistakes.push((
+                key,
+                format!(
+                    "port {} of {} is in use; stop the other process or choose another",
+                    address.port(),
+                    address.ip()
+                ),
+            ));
             None
         }
         Err(error) => {

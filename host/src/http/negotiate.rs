@@ -55,7 +55,9 @@ mod tests {
 
     #[test]
     fn a_validator_matches_in_a_list_weak_or_strong() {
-        for (sent, matches) in [("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"ab\"", false)] {
+        for (sent, matches) in
+            [("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"ab\"", false)]
+        {
             assert_eq!(none_match(&with(IF_NONE_MATCH, sent), "\"a\""), matches, "{sent}");
         }
     }

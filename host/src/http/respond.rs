@@ -79,7 +79,11 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
         }
         Err(error) => {
             tracing::error!(%error, "an answer could not be encoded");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", "the answer could not be encoded\n".into())
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "text/plain; charset=utf-8",
+                "the answer could not be encoded\n".into(),
+            )
         }
     }
 }

@@ -16,9 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-pub use aggregator::{
-    Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest,
-};
+pub use aggregator::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
 pub use ingest::{Ingested, Published};
 pub use snapshot::{Encoded, Encoding, Snapshot};
 pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};

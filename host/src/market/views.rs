@@ -104,7 +104,11 @@ impl Market {
         self.others().clear();
         for (place, body) in self.views.snapshots.iter().zip(bodies) {
             // A body that did not change keeps its validator and its compressed forms.
-            if place.load().as_ref().is_some_and(|old| old.identity.bytes == body && limits(&documents) == limits_of(old)) {
+            if place
+                .load()
+                .as_ref()
+                .is_some_and(|old| old.identity.bytes == body && limits(&documents) == limits_of(old))
+            {
                 continue;
             }
             place.store(Some(encode(body, &documents)?));

@@ -49,7 +49,11 @@ fn describe() {
     describe_counter!(SIGNALS, "Signals posted by outcome");
     describe_counter!(HTTP_REQUESTS, "Requests by listener and status");
     describe_gauge!(CONNECTIONS, "Open connections of the data listeners");
-    describe_gauge!(AGE, Unit::Seconds, "Age of the data of each dashboard document: now less its producer's timestamp");
+    describe_gauge!(
+        AGE,
+        Unit::Seconds,
+        "Age of the data of each dashboard document: now less its producer's timestamp"
+    );
     describe_histogram!(SNAPSHOT_SECONDS, Unit::Seconds, "Time to compose, encode and compress the dashboard's views");
 }
 

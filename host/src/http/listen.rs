@@ -227,10 +227,10 @@ async fn accept(
     if tokio::time::timeout(app.config.drain, all).await.is_err() {
         tracing::warn!(listener = listener.label(), "requests were still open at the end of the drain time");
     }
-    if let Listener::Unix(path) = &*listener {
-        if let Err(error) = std::fs::remove_file(path) {
-            tracing::warn!(path = %path.display(), %error, "the socket stays behind");
-        }
+    if let Listener::Unix(path) = &*listener
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "the socket stays behind");
     }
 }
 

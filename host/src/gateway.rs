@@ -10,7 +10,7 @@ use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
 use crate::http::{self, App, Bound, Secret};
 use crate::market::Market;
-use crate::plugin::Plugins;
+use crate::plugin::{PluginError, PluginSpec, Plugins};
 use crate::record::{Key, Record, TierName, Time};
 use crate::telemetry::metrics;
 use crate::tier::{Disk, Memcached, Redis, Tier};
@@ -36,7 +36,7 @@ impl Gateway {
         let plugins = match Plugins::load(config.plugins.clone(), &config.data_dir.join("compiled")) {
             Ok(plugins) => Some(plugins),
             Err(errors) => {
-                mistakes.extend(errors.into_iter().map(|error| Mistake::new("plugins", error)));
+                mistakes.extend(errors.into_iter().map(|error| of_plugin(&config, error)));
                 None
             }
         };
@@ -95,8 +95,11 @@ impl Gateway {
 
     /// Serves until `stop` is told, then drains.
     pub async fn serve(self, stop: watch::Receiver<bool>) {
-        let market = tokio::spawn(self.market.run(stop.clone()));
+        // The market goes on until the last open request has its answer.
+        let (tell, drained) = watch::channel(false);
+        let market = tokio::spawn(self.market.run(drained));
         http::serve(self.app, self.bound, stop).await;
+        tell.send_replace(true);
         if let Err(error) = market.await {
             tracing::error!(%error, "the market died");
         }
@@ -107,8 +110,22 @@ impl Gateway {
 pub fn check_plugins(config: &Config) -> Vec<Mistake> {
     match Plugins::load(config.plugins.clone(), &config.data_dir.join("compiled")) {
         Ok(_) => Vec::new(),
-        Err(errors) => errors.into_iter().map(|error| Mistake::new("plugins", error)).collect(),
+        Err(errors) => errors.into_iter().map(|error| of_plugin(config, error)).collect(),
     }
+}
+
+/// The mistake of a plugin under its key in the configuration.
+fn of_plugin(config: &Config, error: PluginError) -> Mistake {
+    let is_meant = |spec: &PluginSpec| match &error.file {
+        Some(file) => spec.path.as_ref() == Some(file),
+        None => *spec.name == *error.plugin,
+    };
+    let path = match config.plugins.codecs.iter().position(is_meant) {
+        Some(at) => format!("plugins.codecs[{at}]"),
+        None if is_meant(&config.plugins.aggregator) => "plugins.aggregator".to_owned(),
+        None => "plugins".to_owned(),
+    };
+    Mistake::new(path, error)
 }
 
 /// Makes the data directory, for this user alone, and the admin token in it.

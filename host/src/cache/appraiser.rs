@@ -4,19 +4,23 @@
 //! one digest each. A repair or a rejection is counted and logged when it is first seen, not at every look.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Map;
 
 use super::policy::Policy;
-use super::record::{Circumstances, record};
+use super::record::{Circumstances, own_timestamp, record};
 use super::{Codec, DecodeError, Decoded};
 use crate::record::{Digest, Key, Origin, Record, Rejection, TierName, Time, Version};
 use crate::telemetry::metrics;
-use crate::tier::{Appraise, Payload, Unworthy};
+use crate::tier::{Appraise, Payload, Stamp, Unworthy};
 
 /// Bytes of decoded foreign payloads that are remembered.
 const VERDICT_BYTES_MAX: u64 = 64 << 20;
+
+/// A life that ends later than before by more than this was written again; shared tiers count whole seconds.
+const PROLONGED: Duration = Duration::from_secs(2);
 
 /// Keys per tier whose last sighting is remembered.
 const SIGHTINGS_MAX: usize = 100_000;
@@ -24,28 +28,33 @@ const SIGHTINGS_MAX: usize = 100_000;
 pub(super) struct Appraiser {
     codec: Arc<dyn Codec>,
     policy: Arc<Policy>,
-    verdicts: Map<(Key, Digest), Arc<Verdict>, BySize>,
-    /// What was last seen of a key in a tier. `None` inside: nothing was there.
-    sightings: Map<(TierName, Key), Option<Sighting>>,
+    verdicts: Map<(Key, Digest), Arc<Decision>, BySize>,
+    sightings: Map<(TierName, Key), Sighting>,
 }
 
+/// What was last seen of a key in a tier.
 #[derive(Clone, Copy)]
 struct Sighting {
-    stored: Digest,
+    /// Digest of the bytes; `None`: nothing was there.
+    stored: Option<Digest>,
     /// When it was seen to change, or 0 when it was there at the first look.
     version: Version,
+    /// When it was seen to change or to be written again.
+    renewed: Time,
+    /// The end of its life, as far as the tier tells one.
+    lifetime_end: Option<Time>,
 }
 
 /// An accepted payload, or why it was not.
-type Verdict = Result<Decoded, Rejection>;
+type Decision = Result<Decoded, Rejection>;
 
 #[derive(Clone)]
 struct BySize;
 
 // === impl BySize ===
 
-impl Weighter<(Key, Digest), Arc<Verdict>> for BySize {
-    fn weight(&self, _: &(Key, Digest), verdict: &Arc<Verdict>) -> u64 {
+impl Weighter<(Key, Digest), Arc<Decision>> for BySize {
+    fn weight(&self, _: &(Key, Digest), verdict: &Arc<Decision>) -> u64 {
         let canonical = match &**verdict {
             Ok(decoded) => decoded.canonical.as_ref().map_or(0, |bytes| bytes.len()),
             Err(_) => 0,
@@ -71,25 +80,52 @@ impl Appraiser {
         &*self.codec
     }
 
-    /// Notes that a tier was asked and had nothing: what appears next is a change.
-    pub fn saw_nothing(&self, tier: &TierName, key: &Key) {
-        self.sightings.insert((tier.clone(), key.clone()), None);
+    /// Notes that a tier has nothing: what appears next is a change.
+    pub fn saw_nothing(&self, tier: &TierName, key: &Key, now: Time) {
+        let place = (tier.clone(), key.clone());
+        if self.sightings.get(&place).is_none_or(|last| last.stored.is_some()) {
+            let version = Version(now.micros());
+            self.sightings.insert(place, Sighting { stored: None, version, renewed: now, lifetime_end: None });
+        }
     }
 
-    /// The version of a value without a timestamp: the moment at which this gateway saw it change, or 0.
-    fn unstamped(&self, tier: &TierName, key: &Key, stored: Digest, now: Time) -> Version {
-        let place = (tier.clone(), key.clone());
-        let version = match self.sightings.get(&place) {
-            Some(Some(last)) if last.stored == stored => return last.version,
-            Some(_) => Version(now.micros()),
-            None => Version(0),
+    /// Notes that a tier took a value from this gateway: other bytes that appear next are a change.
+    pub fn saw_stored(&self, tier: &TierName, key: &Key, record: &Record, now: Time) {
+        let Some(wire) = record.wire() else { return };
+        let stored = if wire == &record.bytes { record.digest } else { Digest::of(wire) };
+        let lifetime_end = Some(record.lifetime_end);
+        let sighting = Sighting { stored: Some(stored), version: record.version, renewed: now, lifetime_end };
+        self.sightings.insert((tier.clone(), key.clone()), sighting);
+    }
+
+    /// What this gateway knows of when a value was made. `own` is the payload's own timestamp.
+    ///
+    /// The same bytes keep the version of their first sighting. For others a gateway's note beside the value is believed
+    /// when it is newer than the last sighting; otherwise it is a note about the same bytes of an earlier time, which
+    /// somebody set, replaced, and set again.
+    fn sight(&self, place: (TierName, Key), stored: Digest, payload: &Payload, own: Option<Time>, now: Time) -> Sighting {
+        let lifetime_end = payload.remaining.map(|remaining| now.after(remaining));
+        let last = self.sightings.get(&place);
+        let sighting = match last {
+            Some(last) if last.stored == Some(stored) => {
+                let prolonged = last.lifetime_end.zip(lifetime_end).is_some_and(|(old, new)| new > old.after(PROLONGED));
+                if prolonged { Sighting { renewed: now, lifetime_end, ..last } } else { last }
+            }
+            _ => {
+                let newer = |note: &Stamp| own.is_some() || last.is_none_or(|last| note.version > last.version);
+                let note = payload.stamp.filter(newer);
+                let first_look = if last.is_none() { Version(0) } else { Version(now.micros()) };
+                let version = note.map(|note| note.version).or(own.map(|at| Version(at.micros()))).unwrap_or(first_look);
+                let renewed = note.map_or(now, |note| note.produced_at);
+                Sighting { stored: Some(stored), version, renewed, lifetime_end }
+            }
         };
-        self.sightings.insert(place, Some(Sighting { stored, version }));
-        version
+        self.sightings.insert(place, sighting);
+        sighting
     }
 
     /// What the codec says of the payload, now or before.
-    fn verdict(&self, tier: &TierName, key: &Key, stored: Digest, payload: &Payload) -> Result<Arc<Verdict>, Unworthy> {
+    fn verdict(&self, tier: &TierName, key: &Key, stored: Digest, payload: &Payload) -> Result<Arc<Decision>, Unworthy> {
         let place = (key.clone(), stored);
         if let Some(known) = self.verdicts.get(&place) {
             return Ok(known);
@@ -129,20 +165,20 @@ impl Appraise for Appraiser {
             Err(rejection) => return Err(Unworthy::Rejected(rejection.clone())),
         };
         let rule = self.policy.of(key);
+        let own = own_timestamp(&decoded, now);
+        let sighting = self.sight((tier.clone(), key.clone()), stored, payload, own, now);
         let about = Circumstances {
-            now,
             origin: Origin::Tier(tier.clone()),
-            unstamped: self.unstamped(tier, key, stored, now),
+            version: sighting.version,
+            produced_at: own.unwrap_or(sighting.renewed),
             lifetime_end: now.after(payload.remaining.unwrap_or_else(|| rule.ttl.longest())),
         };
         let mut record = record(&payload.bytes, decoded, rule, about);
-        if let Some(stamp) = payload.stamp {
-            // A gateway noted these when it wrote the value; the payload itself can only lower the kind.
-            record.kind = record.kind.min(stamp.kind);
-            record.rank = stamp.rank;
-            record.version = stamp.version;
-            record.produced_at = stamp.produced_at;
-            record.soft_expiry = record.lifetime_end.min(stamp.fresh_until);
+        if let Some(note) = payload.stamp.filter(|note| note.version == record.version) {
+            // The gateway that wrote it knew these; the payload itself can only lower the kind.
+            record.kind = record.kind.min(note.kind);
+            record.rank = note.rank;
+            record.soft_expiry = record.lifetime_end.min(note.fresh_until.max(record.soft_expiry));
         }
         Ok(Arc::new(record))
     }

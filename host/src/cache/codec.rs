@@ -10,6 +10,10 @@ use crate::record::{Key, Kind, Rejection, Repair, Time};
 pub trait Codec: Send + Sync + 'static {
     /// Reads a payload of `key`. `flags` are memcached client flags, 0 elsewhere.
     fn decode(&self, key: &Key, payload: &Bytes, flags: u32) -> Result<Decoded, DecodeError>;
+
+    /// Reads a payload by the codec of this name, whatever keys it claims: the answer of an origin, to become a payload of
+    /// `key`.
+    fn decode_by(&self, codec: &str, key: &Key, payload: &Bytes) -> Result<Decoded, DecodeError>;
 }
 
 /// An accepted payload.

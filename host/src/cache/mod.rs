@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 pub use codec::{Codec, DecodeError, Decoded};
 pub use policy::{KeyPolicy, Policy, PolicyError, TierTtls};
 pub use read::{Read, Refreshed};
-pub use write::{Deleted, Put, PutOptions, Verdict};
+pub use write::{DeleteDied, Deleted, Put, PutOptions, Verdict};
 
 use crate::record::{Key, Record, TierName, Time, Version, WriteOutcome};
 use crate::tier::{Appraise, Floors, Memory, Tier};
@@ -39,7 +39,7 @@ const CHANGES_KEPT: usize = 1_024;
 pub struct Config {
     /// Time to live per key pattern and tier.
     pub policy: Policy,
-    /// The longest that one read waits for the tiers below memory, and one write for each tier.
+    /// The longest that one read waits for the tiers below memory. Each tier bounds its own writes.
     pub deadline: Duration,
     /// Bytes of memory.
     pub memory_bytes_max: u64,
@@ -64,13 +64,13 @@ pub struct Cache {
     changes: broadcast::Sender<Change>,
 }
 
-/// A key whose value in memory changed, or went.
+/// A change of a value in memory.
 #[derive(Clone, Debug)]
-pub struct Change {
-    /// The key.
-    pub key: Key,
-    /// Its value now; `None` after a delete.
-    pub record: Option<Arc<Record>>,
+pub enum Change {
+    /// The key has this value now.
+    Value(Key, Arc<Record>),
+    /// Every value of the key up to this version is gone.
+    Deleted(Key, Version),
 }
 
 /// Builds a [`Cache`]: the tiers need the appraiser, and the cache needs the tiers.
@@ -132,15 +132,20 @@ impl Cache {
         for (key, record) in kept {
             self.saw(&key, record.version);
             if self.memory.set(&key, record.clone(), now) == WriteOutcome::Stored {
-                self.announce(&key, Some(record));
+                self.announce(Change::Value(key, record));
             }
         }
     }
 
+    /// Whether values of `key` of this version were deleted.
+    pub fn is_deleted(&self, key: &Key, version: Version) -> bool {
+        self.floors.bars(key, version)
+    }
+
     /// Tells subscribers. Having none is no failure.
-    fn announce(&self, key: &Key, record: Option<Arc<Record>>) {
-        if self.changes.send(Change { key: key.clone(), record }).is_err() {
-            tracing::trace!(%key, "nobody subscribes to changes");
+    fn announce(&self, change: Change) {
+        if let Err(unheard) = self.changes.send(change) {
+            tracing::trace!(change = ?unheard.0, "nobody subscribes to changes");
         }
     }
 

@@ -102,20 +102,24 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The defaults with `rules` in place of, or beside, those of the same pattern. All mistakes are reported.
-    pub fn with(rules: Vec<KeyPolicy>) -> Result<Self, Vec<PolicyError>> {
+    /// The defaults with `rules` in place of, or beside, those of the same pattern.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, with the place of its rule.
+    pub fn with(rules: Vec<KeyPolicy>) -> Result<Self, Vec<(usize, PolicyError)>> {
         let mut mistakes = Vec::new();
         for (i, rule) in rules.iter().enumerate() {
             let literal = rule.pattern.strip_suffix('*').unwrap_or(&rule.pattern);
             if literal.contains('*') || (rule.pattern != "*" && Key::new(literal).is_err()) {
-                mistakes.push(PolicyError::Pattern(rule.pattern.clone()));
+                mistakes.push((i, PolicyError::Pattern(rule.pattern.clone())));
             }
             if rules[..i].iter().any(|earlier| earlier.pattern == rule.pattern) {
-                mistakes.push(PolicyError::Twice(rule.pattern.clone()));
+                mistakes.push((i, PolicyError::Twice(rule.pattern.clone())));
             }
             for (field, ttl) in [("memcached", rule.ttl.memcached), ("redis", rule.ttl.redis)] {
                 if ttl < TTL_MIN {
-                    mistakes.push(PolicyError::TooShort { pattern: rule.pattern.clone(), field });
+                    mistakes.push((i, PolicyError::TooShort { pattern: rule.pattern.clone(), field }));
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::Cache;
+use super::{Cache, Change};
 use super::flight::{Seat, landed};
 use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, WriteOutcome};
 use crate::telemetry::metrics;
@@ -18,6 +18,9 @@ use crate::tier::{Appraise as _, Found, Tier};
 /// A greater value is put back into a tier at most once per key and this span: a foreign writer that insists must not make
 /// the gateway fight it at full speed.
 const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
+
+/// Keys that a tier is asked for in one call, under one deadline.
+const KEYS_AT_ONCE: usize = 64;
 
 /// Below this remaining lifetime a copy is not worth a write, and memcached may end it at once.
 const PROMOTED_LIFETIME_MIN: Duration = Duration::from_secs(2);
@@ -76,13 +79,26 @@ impl Cache {
         self.memory.get(key)
     }
 
-    /// Looks below memory for all of `keys` at once and reconciles what it finds.
+    /// Looks below memory for all of `keys` and reconciles what it finds; [`KEYS_AT_ONCE`] at a time, so that a store that is
+    /// slow with many large values still gets through.
     pub async fn refresh(self: &Arc<Self>, keys: &[Key]) -> Vec<Refreshed> {
+        let mut all = Vec::with_capacity(keys.len());
+        let mut copies = Vec::new();
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            self.refresh_some(keys, &mut all, &mut copies).await;
+        }
+        if !copies.is_empty() {
+            let cache = self.clone();
+            // Writing copies must not make a reader wait.
+            tokio::spawn(async move { cache.copy(copies).await });
+        }
+        all
+    }
+
+    async fn refresh_some(&self, keys: &[Key], all: &mut Vec<Refreshed>, copies: &mut Vec<Copy>) {
         let deadline = Instant::now() + self.deadline;
         let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline))).await;
         let now = Time::now();
-        let mut all = Vec::with_capacity(keys.len());
-        let mut repairs = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             let mut failed = Vec::new();
             let mut seen = Vec::with_capacity(self.tiers.len());
@@ -98,14 +114,8 @@ impl Cache {
             if failed.len() < self.tiers.len() || self.tiers.is_empty() {
                 self.looked.insert(key.clone(), now);
             }
-            all.push(self.reconcile(key, now, &seen, failed, &mut repairs));
+            all.push(self.reconcile(key, now, &seen, failed, copies));
         }
-        if !repairs.is_empty() {
-            let cache = self.clone();
-            // Writing copies must not make a reader wait.
-            tokio::spawn(async move { cache.copy(repairs).await });
-        }
-        all
     }
 
     fn is_due(&self, key: &Key, now: Time) -> bool {
@@ -161,7 +171,7 @@ impl Cache {
     fn judge(&self, tier: &Arc<dyn Tier>, key: &Key, found: Option<&Found>) -> Answer {
         match found {
             None => {
-                self.appraiser.saw_nothing(tier.name(), key);
+                self.appraiser.saw_nothing(tier.name(), key, Time::now());
                 Answer::Absent
             }
             Some(Found::Whole(record)) => Answer::Value(record.clone()),
@@ -180,7 +190,7 @@ impl Cache {
         now: Time,
         seen: &[Answer],
         failed: Vec<(TierName, String)>,
-        repairs: &mut Vec<Copy>,
+        copies: &mut Vec<Copy>,
     ) -> Refreshed {
         let floor = self.floors.get(key);
         let known = self.memory.get(key).map(|record| (record, None));
@@ -202,18 +212,19 @@ impl Cache {
         if place.is_some() {
             self.adopt(key, &record, now);
         }
+        // The slowest tier that has it tells how long it still lives for those above.
+        let held = seen.iter().enumerate().rev().find_map(|(at, answer)| match answer {
+            Answer::Value(same) if same.digest == record.digest && same.version == record.version => Some((at, same)),
+            _ => None,
+        });
         for (at, answer) in seen.iter().enumerate() {
-            let why = match answer {
-                Answer::Absent if place.is_some_and(|from| at < from) => Why::Promotion,
-                Answer::Junk => Why::PutBack,
-                Answer::Value(other)
-                    if other.digest != record.digest && Order::of(other, now) < Order::of(&record, now) =>
-                {
-                    Why::PutBack
-                }
+            let (record, why) = match (answer, held) {
+                (Answer::Absent, Some((from, held))) if at < from => (held, Why::Promotion),
+                (Answer::Junk, _) => (&record, Why::PutBack),
+                (Answer::Value(other), _) if is_lesser(other, &record, now) => (&record, Why::PutBack),
                 _ => continue,
             };
-            repairs.push(Copy { key: key.clone(), record: record.clone(), tier: at, why });
+            copies.push(Copy { key: key.clone(), record: record.clone(), tier: at, why });
         }
         let tier = place.map_or_else(|| TierName::new(MEMORY), |at| self.tiers[at].name().clone());
         Refreshed { found: Some((record, tier)), failed }
@@ -226,7 +237,7 @@ impl Cache {
         let outcome = self.memory.set(key, record.clone(), now);
         if outcome == WriteOutcome::Stored {
             if before.is_none_or(|before| differs(&before, record)) {
-                self.announce(key, Some(record.clone()));
+                self.announce(Change::Value(key.clone(), record.clone()));
             }
         } else {
             tracing::debug!(%key, outcome = outcome.label(), "memory holds a greater value than the one found below");
@@ -251,6 +262,9 @@ impl Cache {
             self.put_back.insert(place, now);
         }
         let outcome = tier.put(&key, &record).await;
+        if outcome == WriteOutcome::Stored {
+            self.appraiser.saw_stored(tier.name(), &key, &record, now);
+        }
         metrics::copied(why.label(), tier.name(), &outcome);
         match (why, &outcome) {
             (Why::PutBack, WriteOutcome::Stored) => {
@@ -289,13 +303,16 @@ impl Why {
     }
 }
 
-/// Whether readers should hear of `new`: other data, or the same with a notably longer life. Shared tiers count whole
-/// seconds, so a life that moves by less is the same life.
+/// Whether `other` is a lesser value, and not the same one seen at another time.
+fn is_lesser(other: &Record, record: &Record, now: Time) -> bool {
+    other.digest != record.digest && Order::of(other, now) < Order::of(record, now)
+}
+
+/// Whether `new` is other data. A longer life of the same data is no change.
 fn differs(old: &Record, new: &Record) -> bool {
     old.digest != new.digest
         || old.kind != new.kind
         || old.version != new.version
-        || new.soft_expiry > old.soft_expiry.after(Duration::from_secs(2))
 }
 
 /// Frees the seat of a flight however its task ends.

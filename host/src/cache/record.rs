@@ -20,35 +20,30 @@ const RANK_VERSIONED: u8 = 1;
 
 /// What is known of a value besides its decoded payload.
 pub(super) struct Circumstances {
-    pub now: Time,
     pub origin: Origin,
-    /// For a payload without a timestamp of its own.
-    pub unstamped: Version,
+    pub version: Version,
+    pub produced_at: Time,
     /// The end of its life in the shared tiers.
     pub lifetime_end: Time,
 }
 
+/// The payload's own timestamp, unless it runs ahead of this clock: a producer whose clock does must not block everybody
+/// else's writes until it is caught up with.
+pub(super) fn own_timestamp(decoded: &Decoded, now: Time) -> Option<Time> {
+    decoded.produced_at.filter(|&at| at <= now.after(Version::AHEAD_MAX))
+}
+
 /// The record that `decoded`, read from `payload`, stands for.
 pub(super) fn record(payload: &Bytes, decoded: Decoded, rule: &KeyPolicy, about: Circumstances) -> Record {
-    let now = about.now;
-    // A clock that runs ahead must not block everybody else's writes until it is caught up with.
-    let stamped = decoded.produced_at.filter(|&at| at <= now.after(Version::AHEAD_MAX));
-    let version = stamped.map_or(about.unstamped, |at| Version(at.micros()));
-    let produced_at = match stamped {
-        Some(at) => at,
-        // A value that was there from the start is as old as this gateway's look at it.
-        None if about.unstamped == Version(0) => now,
-        None => Time::from_micros(about.unstamped.0),
-    };
     let bytes = decoded.canonical.clone().unwrap_or_else(|| payload.clone());
     Record {
         digest: Digest::of(&bytes),
         kind: if is_placeholder(payload, &bytes) { Kind::Placeholder } else { decoded.kind },
-        version,
+        version: about.version,
         rank: if decoded.schema_version.is_some() { RANK_VERSIONED } else { 0 },
         schema: decoded.schema,
-        produced_at,
-        soft_expiry: about.lifetime_end.min(produced_at.after(rule.fresh)),
+        produced_at: about.produced_at,
+        soft_expiry: about.lifetime_end.min(about.produced_at.after(rule.fresh)),
         lifetime_end: about.lifetime_end,
         hard_expiry: about.lifetime_end.after(rule.grace),
         foreign: match about.origin {

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::time::timeout;
 
 use super::policy::TTL_MIN;
 use super::read::MEMORY;
-use super::record::{Circumstances, record, with_lifetime};
-use super::{Cache, DecodeError};
+use super::record::{Circumstances, own_timestamp, record, with_lifetime};
+use super::{Cache, Change, DecodeError, Decoded};
 use crate::record::{
     DeleteOutcome, Digest, Key, Order, Origin, Record, RejectedWhy, TierName, Time, Version, WriteOutcome,
 };
@@ -24,6 +23,9 @@ pub struct PutOptions {
     pub from: Arc<str>,
     /// Time to live in the shared tiers; `None`: the policy's, per tier.
     pub ttl: Option<Duration>,
+    /// The codec that reads the payload first, by its name in the configuration, where it is not a payload of the key but
+    /// the answer of some origin.
+    pub codec: Option<Arc<str>>,
 }
 
 /// What became of a write.
@@ -44,6 +46,11 @@ pub struct Deleted {
     pub outcomes: Vec<(TierName, DeleteOutcome)>,
 }
 
+/// A delete that died under way; what it reached is in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the delete died: {0}")]
+pub struct DeleteDied(String);
+
 /// The sum of the outcomes of the tiers below memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -62,9 +69,14 @@ pub enum Verdict {
 // === impl Put ===
 
 impl Put {
+    /// The outcomes of the tiers below memory.
+    pub fn below(&self) -> impl Iterator<Item = &WriteOutcome> {
+        self.outcomes.iter().filter(|(tier, _)| tier.as_str() != MEMORY).map(|(_, outcome)| outcome)
+    }
+
     /// The sum of the outcomes.
     pub fn verdict(&self) -> Verdict {
-        Verdict::of(self.outcomes.iter().filter(|(tier, _)| tier.as_str() != MEMORY).map(|(_, outcome)| outcome))
+        Verdict::of(self.below())
     }
 }
 
@@ -102,11 +114,20 @@ impl Verdict {
 impl Cache {
     /// Writes `payload` under `key` to every tier, by compare-and-set.
     ///
+    /// Once begun it is carried through, though its caller goes away: an outcome that nobody waits for is still logged,
+    /// counted, and seen by readers.
+    ///
     /// # Errors
     ///
     /// A payload that the codec refuses is not written anywhere, and the old value stays.
     pub async fn put(self: &Arc<Self>, key: &Key, payload: Bytes, options: PutOptions) -> Result<Put, DecodeError> {
-        let decoded = self.appraiser.codec().decode(key, &payload, 0).inspect_err(|error| {
+        let (cache, key) = (self.clone(), key.clone());
+        let write = tokio::spawn(async move { cache.put_through(&key, payload, options).await });
+        write.await.unwrap_or_else(|died| Err(DecodeError::Plugin(format!("the write died: {died}"))))
+    }
+
+    async fn put_through(self: &Arc<Self>, key: &Key, payload: Bytes, options: PutOptions) -> Result<Put, DecodeError> {
+        let decoded = self.decode(key, &payload, options.codec.as_deref()).inspect_err(|error| {
             if let DecodeError::Rejected(rejection) = error {
                 metrics::rejected(key, &rejection.code);
             }
@@ -116,10 +137,11 @@ impl Cache {
         let now = Time::now();
         let rule = self.policy.of(key);
         let ttl = options.ttl.map(|ttl| ttl.max(TTL_MIN));
+        let own = own_timestamp(&decoded, now);
         let about = Circumstances {
-            now,
             origin: Origin::Gateway(options.from.clone()),
-            unstamped: self.next_version(key, now),
+            version: own.map_or_else(|| self.next_version(key, now), |at| Version(at.micros())),
+            produced_at: own.unwrap_or(now),
             lifetime_end: now.after(ttl.unwrap_or_else(|| rule.ttl.longest())),
         };
         let record = Arc::new(record(&payload, decoded, rule, about));
@@ -131,21 +153,47 @@ impl Cache {
         Ok(put)
     }
 
-    /// Removes `key` from every tier, and keeps older values from coming back.
-    pub async fn delete(self: &Arc<Self>, key: &Key) -> Deleted {
+    /// Reads a payload by the codec that claims its key; before it, by the codec that the writer names, which turns the
+    /// answer of some origin into a payload of the key.
+    fn decode(&self, key: &Key, payload: &Bytes, named: Option<&str>) -> Result<Decoded, DecodeError> {
+        let codec = self.appraiser.codec();
+        let Some(named) = named else { return codec.decode(key, payload, 0) };
+        let first = codec.decode_by(named, key, payload)?;
+        let converted = first.canonical.unwrap_or_else(|| payload.clone());
+        let mut second = codec.decode(key, &converted, 0)?;
+        second.canonical = Some(second.canonical.unwrap_or(converted));
+        second.kind = second.kind.min(first.kind);
+        second.produced_at = second.produced_at.or(first.produced_at);
+        second.schema_version = second.schema_version.or(first.schema_version);
+        second.repairs.splice(0..0, first.repairs);
+        Ok(second)
+    }
+
+    /// Removes `key` from every tier, and keeps older values from coming back. Once begun it is carried through.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be carried through.
+    pub async fn delete(self: &Arc<Self>, key: &Key) -> Result<Deleted, DeleteDied> {
+        let (cache, key) = (self.clone(), key.clone());
+        tokio::spawn(async move { cache.delete_through(&key).await }).await.map_err(|died| DeleteDied(died.to_string()))
+    }
+
+    async fn delete_through(&self, key: &Key) -> Deleted {
         let floor = self.next_version(key, Time::now());
         self.floors.raise(key, floor);
         self.saw(key, floor);
+        let in_memory = self.memory.remove(key, floor);
+        self.announce(Change::Deleted(key.clone(), floor));
         let below = self.tiers.iter().map(|tier| async move {
-            let outcome = match timeout(self.deadline, tier.delete(key, floor)).await {
-                Ok(outcome) => outcome,
-                Err(_) => DeleteOutcome::Unknown("no answer within the deadline".to_owned()),
-            };
+            let outcome = tier.delete(key, floor).await;
+            if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
+                self.appraiser.saw_nothing(tier.name(), key, Time::now());
+            }
             (tier.name().clone(), outcome)
         });
-        let mut outcomes = vec![(TierName::new(MEMORY), self.memory.remove(key, floor))];
+        let mut outcomes = vec![(TierName::new(MEMORY), in_memory)];
         outcomes.extend(join_all(below).await);
-        self.announce(key, None);
         for (tier, outcome) in &outcomes {
             metrics::deleted(tier, outcome);
             if let Some(reason) = outcome.reason() {
@@ -176,10 +224,10 @@ impl Cache {
         let defaults = &self.policy.of(key).ttl;
         let below = join_all(self.tiers.iter().map(|tier| async move {
             let copy = with_lifetime(record, now, ttl.unwrap_or_else(|| defaults.of(tier.name())));
-            let outcome = match timeout(self.deadline * 2, tier.put(key, &copy)).await {
-                Ok(outcome) => outcome,
-                Err(_) => WriteOutcome::Unknown("no answer within the deadline".to_owned()),
-            };
+            let outcome = tier.put(key, &copy).await;
+            if outcome == WriteOutcome::Stored {
+                self.appraiser.saw_stored(tier.name(), key, &copy, Time::now());
+            }
             (tier.name().clone(), outcome)
         }))
         .await;
@@ -220,7 +268,7 @@ impl Cache {
         let outcome = self.memory.set(key, record.clone(), Time::now());
         if outcome == WriteOutcome::Stored {
             self.looked.insert(key.clone(), Time::now());
-            self.announce(key, Some(record.clone()));
+            self.announce(Change::Value(key.clone(), record.clone()));
         }
         outcome
     }

@@ -39,6 +39,9 @@ enum CacheCommand {
         /// Time to live, such as `300` (seconds) or `5m`; by default the policy's for the key
         #[arg(long)]
         ttl: Option<String>,
+        /// The codec that turns the JSON, the answer of some origin, into a payload of the key
+        #[arg(long, value_name = "NAME")]
+        codec: Option<String>,
     },
     /// Remove a value from every tier; the outcome of each is printed
     Delete {
@@ -53,11 +56,12 @@ pub(super) async fn run(args: CacheArgs) -> anyhow::Result<Ended> {
     let answer = match args.command {
         CacheCommand::Get { key } => client.send(Method::GET, &Client::key_path(&key), none).await?,
         CacheCommand::Delete { key } => client.send(Method::DELETE, &Client::key_path(&key), none).await?,
-        CacheCommand::Put { key, value, file, ttl } => {
-            let path = match ttl {
-                None => Client::key_path(&key),
-                Some(ttl) => format!("{}?ttl={ttl}", Client::key_path(&key)),
-            };
+        CacheCommand::Put { key, value, file, ttl, codec } => {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            for (name, value) in [("ttl", ttl), ("codec", codec)] {
+                query.extend_pairs(value.map(|value| (name, value)));
+            }
+            let path = format!("{}?{}", Client::key_path(&key), query.finish());
             client.send(Method::PUT, &path, payload(value, file)?).await?
         }
     };

@@ -70,32 +70,37 @@ async fn post_all(
         input.read_to_end(&mut whole).await?;
         return post(client, whole, progress, sum).await;
     }
-    let mut batch = Vec::new();
+    let (mut batch, mut line) = (Vec::new(), Vec::new());
     let mut lines = 0;
-    let mut first = Instant::now();
+    let mut send_at = None;
     loop {
-        let limit = if batch.is_empty() { Instant::now() + Duration::from_secs(3600) } else { first + BATCH_SPAN_MAX };
-        let was_empty = batch.is_empty();
-        // A line that is cut off by the time limit stays in `batch`; the next round reads its rest.
-        let read = timeout_at(limit, input.read_until(b'\n', &mut batch)).await;
-        let full = match read {
-            Ok(Ok(0)) => break,
-            Ok(Ok(_)) => {
-                lines += 1;
-                lines >= BATCH_LINES_MAX
-            }
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => batch.last() == Some(&b'\n'),
+        // What a read that runs out of time has got of a line stays in `line`, and the next read goes on with it.
+        let read = input.read_until(b'\n', &mut line);
+        let ended = match send_at {
+            None => read.await? == 0,
+            Some(at) => match timeout_at(at, read).await {
+                Ok(read) => read? == 0,
+                Err(_) => {
+                    post(client, std::mem::take(&mut batch), progress, sum).await?;
+                    (lines, send_at) = (0, None);
+                    continue;
+                }
+            },
         };
-        if was_empty {
-            first = Instant::now();
+        batch.append(&mut line);
+        lines += 1;
+        if ended || lines >= BATCH_LINES_MAX {
+            if !batch.is_empty() {
+                post(client, std::mem::take(&mut batch), progress, sum).await?;
+            }
+            (lines, send_at) = (0, None);
+        } else if send_at.is_none() {
+            send_at = Some(Instant::now() + BATCH_SPAN_MAX);
         }
-        if full {
-            post(client, std::mem::take(&mut batch), progress, sum).await?;
-            lines = 0;
+        if ended {
+            return Ok(());
         }
     }
-    if batch.is_empty() { Ok(()) } else { post(client, batch, progress, sum).await }
 }
 
 async fn post(client: &Client, batch: Vec<u8>, progress: &ProgressBar, sum: &mut Sum) -> anyhow::Result<()> {

@@ -31,8 +31,9 @@ struct ServeArgs {
     /// The configuration; by default `tiergate.toml` in this directory, if it is there
     #[arg(long, value_name = "FILE", env = "TIERGATE_CONFIG")]
     config: Option<PathBuf>,
-    /// Replay recorded candles of 31 symbols as a producer would; data stays in an embedded disk tier of its own
-    #[arg(long, conflicts_with = "config")]
+    /// Replay recorded candles of 31 symbols as a producer would; no configuration file is read, and the data stays in an
+    /// embedded disk tier of its own
+    #[arg(long)]
     demo: bool,
 }
 

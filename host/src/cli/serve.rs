@@ -29,6 +29,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Ended> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files stays as it is; it bounds the connections");
     }
+    let write_token = config.as_ref().and_then(|config| config.http.write_token.as_ref()).map(|t| t.reveal().to_owned());
     let gateway = match Gateway::new(config, mistakes).await {
         Ok(gateway) => gateway,
         Err(mistakes) => {
@@ -42,7 +43,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Ended> {
     tracing::info!(dashboard = %format!("http://{data}/mobile"), %admin, unix, tiers = ?gateway.tiers(), "serving");
     if args.demo {
         let feed = Feed::new(Candles::load().context("the demo's candles are unreadable")?);
-        tokio::spawn(demo::replay(feed, Client::new(&format!("http://{data}"), None)?));
+        tokio::spawn(demo::replay(feed, Client::new(&format!("http://{data}"), write_token)?));
     }
     let (tell, stop) = watch::channel(false);
     let stopping = tokio::spawn(async move {

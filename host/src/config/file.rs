@@ -99,17 +99,12 @@ struct Plugin {
     config: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The table in `path`; empty, with a mistake, when it cannot be read.
-pub(super) fn table(path: &Path) -> (Table, Vec<Mistake>) {
+/// The table in `path`, or why it cannot be read.
+pub(super) fn table(path: &Path) -> Result<Table, Mistake> {
     let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => return (Table::new(), vec![Mistake::new(name, format!("cannot be read: {error}"))]),
-    };
-    match text.parse::<Table>() {
-        Ok(table) => (table, Vec::new()),
-        Err(error) => (Table::new(), vec![Mistake::new(name, error.to_string().trim_end().replace('\n', "\n    "))]),
-    }
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Mistake::new(name.clone(), format!("cannot be read: {error}")))?;
+    text.parse::<Table>().map_err(|error| Mistake::new(name, error.to_string().trim_end().replace('\n', "\n    ")))
 }
 
 // === impl File ===
@@ -230,8 +225,7 @@ impl Default for Http {
 }
 
 impl Http {
-    pub fn check(self, mistakes: &mut Vec<Mistake>) -> Option<http::Config> {
-        let before = mistakes.len();
+    pub fn check(self, mistakes: &mut Vec<Mistake>) -> http::Config {
         let write_token = self.write_token.and_then(|token| match Secret::new(token) {
             Ok(token) => Some(token),
             Err(error) => {
@@ -257,7 +251,7 @@ impl Http {
                 mistakes.push(Mistake::new(path, "must be more than 0s"));
             }
         }
-        (mistakes.len() == before).then_some(http::Config {
+        http::Config {
             listen: self.listen,
             unix: self.unix,
             admin: self.admin,
@@ -269,7 +263,7 @@ impl Http {
             head_deadline: self.head_deadline,
             body_pause_max: self.body_pause_max,
             drain: self.drain,
-        })
+        }
     }
 }
 

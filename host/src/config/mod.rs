@@ -84,26 +84,35 @@ impl Mistake {
 // === impl Config ===
 
 impl Config {
-    /// Reads `file`, or the defaults where there is none, with the environment over it; and everything that is wrong. Where
-    /// there are mistakes the configuration, if any, holds defaults in their place, so that the rest can be checked too.
+    /// Reads `file`, or the defaults where there is none, with the environment over it; and everything that is wrong. In the
+    /// place of what is wrong the configuration holds defaults, so that the rest can be checked too. There is none when the
+    /// file could not be read at all.
     pub fn read(file: Option<&Path>) -> (Option<Self>, Vec<Mistake>) {
-        let (mut table, mut mistakes) = match file {
-            None => (toml::Table::new(), Vec::new()),
-            Some(path) => file::table(path),
+        let (table, mut mistakes) = match file {
+            None => (Some(toml::Table::new()), Vec::new()),
+            Some(path) => match file::table(path) {
+                Ok(table) => (Some(table), Vec::new()),
+                Err(mistake) => (None, vec![mistake]),
+            },
         };
-        environment::overlay(&mut table, std::env::vars(), &mut mistakes);
-        let file = file::File::read(table, &mut mistakes);
-        (Self::check(file, &mut mistakes), mistakes)
+        let config = table.map(|mut table| {
+            environment::overlay(&mut table, std::env::vars(), &mut mistakes);
+            let file = file::File::read(table, &mut mistakes);
+            Self::check(file, &mut mistakes)
+        });
+        (config, mistakes)
     }
 
     /// The same for the demo: recorded data stays in a disk tier of its own, whatever tiers are configured.
     pub fn for_demo(self) -> Self {
         let data_dir = self.data_dir.join("demo");
         let tiers = vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
-        Self { data_dir, tiers, ..self }
+        // Where others may reach the listener, the feed needs a token as any producer does.
+        let write_token = self.http.write_token.clone().or_else(|| http::Secret::random().ok());
+        Self { data_dir, tiers, http: http::Config { write_token, ..self.http }, ..self }
     }
 
-    fn check(file: file::File, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+    fn check(file: file::File, mistakes: &mut Vec<Mistake>) -> Self {
         let data_dir = file.data_dir.clone().unwrap_or_else(default_data_dir);
         let tiers = tiers(&file.tiers, &data_dir, file.cache.deadline, mistakes);
         let policy = policy(&file.ttl, mistakes);
@@ -115,19 +124,19 @@ impl Config {
         if file.cache.deadline.is_zero() || file.cache.deadline > DEADLINE_MAX {
             mistakes.push(Mistake::new("cache.deadline", "must be more than 0s and at most 60s"));
         }
-        Some(Self {
+        Self {
             data_dir,
             tiers,
             cache: cache::Config {
-                policy: policy?,
+                policy,
                 deadline: file.cache.deadline,
                 memory_bytes_max: file.cache.memory_bytes_max.as_u64(),
             },
             market,
-            http: http?,
+            http,
             plugins: file.plugins.into_config(),
             log: file.log,
-        })
+        }
     }
 }
 
@@ -184,14 +193,11 @@ fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
     }
 }
 
-fn policy(rules: &[file::Ttl], mistakes: &mut Vec<Mistake>) -> Option<Policy> {
-    match Policy::with(rules.iter().map(file::Ttl::rule).collect()) {
-        Ok(policy) => Some(policy),
-        Err(wrong) => {
-            mistakes.extend(wrong.into_iter().map(|error| Mistake::new("ttl", error)));
-            None
-        }
-    }
+fn policy(rules: &[file::Ttl], mistakes: &mut Vec<Mistake>) -> Policy {
+    Policy::with(rules.iter().map(file::Ttl::rule).collect()).unwrap_or_else(|wrong| {
+        mistakes.extend(wrong.into_iter().map(|(at, error)| Mistake::new(format!("ttl[{at}]"), error)));
+        Policy::default()
+    })
 }
 
 /// `$XDG_STATE_HOME/tiergate`, by default `~/.local/state/tiergate` (XDG base directory specification).

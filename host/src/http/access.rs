@@ -37,6 +37,22 @@ impl Secret {
         Ok(Self(token))
     }
 
+    /// Makes a token.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no randomness.
+    pub fn random() -> Result<Self, String> {
+        let mut random = [0; TOKEN_BYTES];
+        getrandom::fill(&mut random).map_err(|error| format!("no randomness for a token: {error}"))?;
+        Ok(Self(random.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
+    /// The token itself, to be presented and never to be shown.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// Compares in constant time.
     fn matches(&self, presented: &str) -> bool {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
@@ -59,14 +75,12 @@ pub fn token_file(path: &Path) -> Result<Secret, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Secret::new(text.trim()).map_err(|error| format!("{}: {error}", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut random = [0; TOKEN_BYTES];
-            getrandom::fill(&mut random).map_err(|error| format!("no randomness for a token: {error}"))?;
-            let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+            let token = Secret::random()?;
             let mut file =
                 std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(explain)?;
             file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(explain)?;
-            writeln!(file, "{token}").map_err(explain)?;
-            Ok(Secret(token))
+            writeln!(file, "{}", token.reveal()).map_err(explain)?;
+            Ok(token)
         }
         Err(error) => Err(explain(error)),
     }

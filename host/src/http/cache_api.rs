@@ -47,11 +47,11 @@ pub(super) async fn get(app: &App, key: &Key, request: &HeaderMap) -> Answer {
     answer
 }
 
-/// `PUT`: writes the body under the key in every tier; `ttl` in the query is the time to live.
+/// `PUT`: writes the body under the key in every tier. In the query, `ttl` is the time to live, and `codec` names the codec
+/// that turns the body, the answer of some origin, into a payload of the key.
 pub(super) async fn put(app: &App, key: &Key, query: &str, body: Incoming) -> Result<Answer, Refusal> {
-    let ttl = ttl(query)?;
+    let options = options(query)?;
     let payload = Pieces::new(body, app.config.body_pause_max).whole(app.config.value_bytes_max).await?;
-    let options = PutOptions { from: Arc::from("api"), ttl };
     match app.cache.put(key, payload, options).await {
         Ok(put) => {
             let status = respond::status(put.verdict());
@@ -62,8 +62,12 @@ pub(super) async fn put(app: &App, key: &Key, query: &str, body: Incoming) -> Re
 }
 
 /// `DELETE`: removes the key from every tier.
-pub(super) async fn delete(app: &App, key: &Key) -> Answer {
-    let deleted = app.cache.delete(key).await;
+pub(super) async fn delete(app: &App, key: &Key) -> Result<Answer, Refusal> {
+    let deleted = app
+        .cache
+        .delete(key)
+        .await
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "delete-died", error.to_string()))?;
     let tiers: Map<String, Value> = deleted
         .outcomes
         .iter()
@@ -80,7 +84,7 @@ pub(super) async fn delete(app: &App, key: &Key) -> Answer {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    respond::json(status, &json!({ "key": key.as_str(), "tiers": tiers }))
+    Ok(respond::json(status, &json!({ "key": key.as_str(), "tiers": tiers })))
 }
 
 /// What became of a write, with the tiers by name.
@@ -145,23 +149,30 @@ fn value(request: &HeaderMap, record: &Record, now: Time) -> Answer {
     answer
 }
 
-fn ttl(query: &str) -> Result<Option<Duration>, Refusal> {
-    let refuse = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "bad-ttl", message);
-    let mut ttl = None;
+fn options(query: &str) -> Result<PutOptions, Refusal> {
+    let mut options = PutOptions { from: Arc::from("api"), ttl: None, codec: None };
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if name != "ttl" {
-            let message = format!("unknown parameter `{}`; `ttl` is the only one", name.escape_default());
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-parameter", message));
+        match &*name {
+            "ttl" => options.ttl = Some(ttl(&value)?),
+            "codec" => options.codec = Some(value.into()),
+            _ => {
+                let message = format!("unknown parameter `{}`; there are `ttl` and `codec`", name.escape_default());
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-parameter", message));
+            }
         }
-        let parsed = match value.parse::<u64>() {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => humantime::parse_duration(&value)
-                .map_err(|_| refuse(format!("`{}` is no time to live; write `300` or `5m`", value.escape_default())))?,
-        };
-        if parsed < Duration::from_secs(1) || parsed > TTL_MAX {
-            return Err(refuse("a time to live must be from 1 second to 365 days".to_owned()));
-        }
-        ttl = Some(parsed);
+    }
+    Ok(options)
+}
+
+fn ttl(text: &str) -> Result<Duration, Refusal> {
+    let refuse = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "bad-ttl", message);
+    let ttl = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| refuse(format!("`{}` is no time to live; write `300` or `5m`", text.escape_default())))?,
+    };
+    if ttl < Duration::from_secs(1) || ttl > TTL_MAX {
+        return Err(refuse("a time to live must be from 1 second to 365 days".to_owned()));
     }
     Ok(ttl)
 }

@@ -105,7 +105,7 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal>
             let query = request.uri().query().unwrap_or_default().to_owned();
             match *request.method() {
                 Method::PUT => cache_api::put(app, &key, &query, request.into_body()).await,
-                Method::DELETE => Ok(cache_api::delete(app, &key).await),
+                Method::DELETE => cache_api::delete(app, &key).await,
                 _ => Ok(cache_api::get(app, &key, request.headers()).await),
             }
         }

@@ -18,7 +18,7 @@ use super::cache_api::written;
 use super::respond::{self, Answer, Refusal};
 use super::splitter::{Piece, Splitter};
 use crate::cache::Verdict;
-use crate::market::{AggregatorError, Published};
+use crate::market::{AggregatorError, Published, Ticket};
 
 /// Signals that go to the aggregator together.
 const BATCH_MAX: usize = 1_000;
@@ -36,8 +36,8 @@ struct Tally {
     accepted: usize,
     rejected: usize,
     shown: Vec<Rejected>,
-    /// The number of the last signal that was handed over.
-    last: u64,
+    /// Of the last batch of which something was taken.
+    ticket: Ticket,
 }
 
 /// A signal that was not taken.
@@ -84,7 +84,8 @@ async fn stream(
 ) -> Result<(), Refusal> {
     while let Some(piece) = pieces.next().await? {
         splitter.feed(&piece, waiting).map_err(|error| malformed(&error))?;
-        if waiting.len() >= BATCH_MAX {
+        // At once, so that a producer that keeps its request open is seen while it sends.
+        if !waiting.is_empty() {
             tally.hand_over(app, waiting).await?;
         }
     }
@@ -93,15 +94,15 @@ async fn stream(
 
 async fn answer(app: &App, tally: &Tally) -> Answer {
     let mut report = tally.report();
-    let status = match app.market.published(tally.last, PUBLISH_PATIENCE).await {
-        Ok(round) => {
+    let status = match app.market.published(tally.ticket, PUBLISH_PATIENCE).await {
+        Some(round) => {
             report.insert("documents".to_owned(), Value::Object(documents(&round)));
             if let Some(failure) = &round.failure {
                 report.insert("failure".to_owned(), failure.to_string().into());
             }
             respond::status(round.verdict())
         }
-        Err(_) => {
+        None => {
             let message = "the documents were not published in time; the signals are kept by the aggregator";
             report.insert("failure".to_owned(), message.into());
             respond::status(Verdict::Unavailable)
@@ -139,7 +140,9 @@ impl Tally {
             let ingested = app.market.ingest(bodies).await.map_err(|error| self.failed(&error))?;
             self.accepted += ingested.accepted;
             self.rejected += ingested.rejected.len();
-            self.last = ingested.first + batch.len() as u64 - 1;
+            if ingested.accepted > 0 {
+                self.ticket = ingested.ticket;
+            }
             for rejected in ingested.rejected {
                 if self.shown.len() == REJECTED_SHOWN_MAX {
                     break;

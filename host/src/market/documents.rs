@@ -7,16 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Document, Market};
-use crate::record::{Key, Order, Record, Time};
+use crate::cache::Change;
+use crate::record::{Key, Order, Record, Time, Version};
 use crate::telemetry::metrics;
 
 /// Keys completed with a symbol (such as `confluence:breakdown:*`) that are refreshed; a market with more symbols shows the
 /// breakdowns of the best scores.
 const EXPANDED_KEYS_MAX: usize = 1_000;
+
+/// Bytes of such documents that a view is composed from; beyond it the last by name are left out.
+const EXPANDED_BYTES_MAX: usize = 8 << 20;
 
 /// The document whose records name the symbols.
 const SIGNALS: &str = "analysis:signals";
@@ -30,10 +35,12 @@ pub(super) struct Documents {
 #[derive(Default)]
 struct Held {
     records: BTreeMap<Key, Arc<Record>>,
-    /// `exact`, and the prefixes completed with every symbol known.
+    /// `exact`, and the prefixes completed with every symbol known; sorted. Nothing else is held.
     keys: Arc<[Key]>,
     /// Keys whose change the aggregator has not been told.
     unobserved: BTreeSet<Key>,
+    /// When the last known data of each of `exact` was made.
+    made: BTreeMap<Key, Time>,
 }
 
 // === impl Documents ===
@@ -51,18 +58,16 @@ impl Documents {
                 }
             })
             .collect();
-        let held = Held { keys: exact.clone().into(), ..Held::default() };
+        let held = Held { keys: sorted(exact.iter().cloned()), ..Held::default() };
         let prefixes = prefixes.into_iter().map(|prefix| prefix.trim_end_matches('*').to_owned()).collect();
         Self { exact, prefixes, held: Mutex::new(held) }
     }
 
-    /// Takes what `known` has of the keys; twice, as the signals name further ones.
+    /// Takes what `known` has of the keys.
     pub fn recall(&self, known: impl Fn(&Key) -> Option<Arc<Record>>) {
-        for _ in 0..2 {
-            for key in self.keys().iter() {
-                if let Some(record) = known(key) {
-                    self.take(key, Some(record));
-                }
+        for key in self.keys().iter() {
+            if let Some(record) = known(key) {
+                self.take(key, record, &known);
             }
         }
     }
@@ -72,37 +77,85 @@ impl Documents {
         self.held().keys.clone()
     }
 
-    /// Takes note of a key that changed; says whether the dashboard depends on it.
-    pub fn take(&self, key: &Key, record: Option<Arc<Record>>) -> bool {
-        if !self.concerns(key) {
+    /// Takes a value of a key; says whether the dashboard depends on it. `known` looks up keys that the value is the first to
+    /// name.
+    pub fn take(&self, key: &Key, record: Arc<Record>, known: impl Fn(&Key) -> Option<Arc<Record>>) -> bool {
+        let (now, mut held) = (Time::now(), self.held());
+        if held.keys.binary_search(key).is_err() {
             return false;
         }
-        let (now, mut held) = (Time::now(), self.held());
-        match record {
-            // Changes made at the same time may be told in either order.
-            Some(record) if held.records.get(key).is_some_and(|old| Order::of(old, now) > Order::of(&record, now)) => {}
-            Some(record) => {
-                if key.as_str() == SIGNALS {
-                    held.keys = self.expand(&record);
-                }
-                held.records.insert(key.clone(), record);
-            }
-            None => {
-                held.records.remove(key);
-            }
+        // Changes made at the same time may be told in either order.
+        if held.records.get(key).is_some_and(|old| Order::of(old, now) > Order::of(&record, now)) {
+            return false;
         }
+        if key.as_str() == SIGNALS {
+            held.rename(self.expand(&record), known);
+        }
+        held.records.insert(key.clone(), record);
         held.unobserved.insert(key.clone());
         true
     }
 
-    /// All that may be shown at `now`, sorted by key. What has passed its hard limit is forgotten.
+    /// Forgets the value of a key, unless it is of a later version; says whether there was one.
+    pub fn forget(&self, key: &Key, up_to: Version) -> bool {
+        let mut held = self.held();
+        let gone = held.records.get(key).is_some_and(|record| record.version <= up_to);
+        if gone {
+            held.records.remove(key);
+        }
+        gone
+    }
+
+    /// Takes the longer life of a value that did not change otherwise; says whether it was stale and is fresh again.
+    pub fn renew(&self, key: &Key, record: &Arc<Record>) -> bool {
+        let (now, mut held) = (Time::now(), self.held());
+        match held.records.get_mut(key) {
+            Some(old) if old.digest == record.digest && record.soft_expiry > old.soft_expiry => {
+                let again = !old.is_fresh(now) && record.is_fresh(now);
+                *old = record.clone();
+                again
+            }
+            _ => false,
+        }
+    }
+
+    /// Puts keys back that the aggregator could not be told of.
+    pub fn unobserve(&self, documents: &[Document]) {
+        self.held().unobserved.extend(documents.iter().map(|document| document.key.clone()));
+    }
+
+    /// All that may be shown at `now`: the documents that every view needs, and of the others as many as fit in
+    /// [`EXPANDED_BYTES_MAX`]. What has passed its hard limit is forgotten.
     pub fn live(&self, now: Time) -> Arc<[Document]> {
         let mut held = self.held();
         held.records.retain(|_, record| record.is_live(now));
-        held.records
-            .iter()
-            .map(|(key, record)| Document { key: key.clone(), record: record.clone(), fresh: record.is_fresh(now) })
-            .collect()
+        let mut room = EXPANDED_BYTES_MAX;
+        let fits = |(key, record): &(&Key, &Arc<Record>)| {
+            let bytes = record.bytes.len();
+            let fits = self.exact.contains(key) || bytes <= room;
+            if fits && !self.exact.contains(key) {
+                room -= bytes;
+            }
+            fits
+        };
+        let document = |(key, record): (&Key, &Arc<Record>)| Document {
+            key: key.clone(),
+            record: record.clone(),
+            fresh: record.is_fresh(now),
+        };
+        held.records.iter().filter(fits).map(document).collect()
+    }
+
+    /// When the data of each document that every view needs was made, whether or not it may still be shown.
+    pub fn made(&self) -> Vec<(Key, Time)> {
+        let mut held = self.held();
+        let held = &mut *held;
+        for key in &self.exact {
+            if let Some(record) = held.records.get(key) {
+                held.made.insert(key.clone(), record.produced_at);
+            }
+        }
+        held.made.iter().map(|(key, made)| (key.clone(), *made)).collect()
     }
 
     /// The documents that changed since the last call, as the aggregator should see them.
@@ -120,10 +173,6 @@ impl Documents {
         let held = self.held();
         let limits = held.records.values().flat_map(|record| [record.soft_expiry, record.hard_expiry]);
         limits.filter(|&limit| limit > now && limit < Time::NEVER).min()
-    }
-
-    fn concerns(&self, key: &Key) -> bool {
-        self.exact.contains(key) || self.prefixes.iter().any(|prefix| key.as_str().starts_with(prefix.as_str()))
     }
 
     fn expand(&self, signals: &Record) -> Arc<[Key]> {
@@ -146,12 +195,31 @@ impl Documents {
         let expanded = named.iter().flat_map(|Named { symbol }| {
             self.prefixes.iter().filter_map(move |prefix| Key::new(format!("{prefix}{symbol}")).ok())
         });
-        self.exact.iter().cloned().chain(expanded.take(EXPANDED_KEYS_MAX)).collect()
+        sorted(self.exact.iter().cloned().chain(expanded.take(EXPANDED_KEYS_MAX)))
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Holds other keys from now on.
+    fn rename(&mut self, keys: Arc<[Key]>, known: impl Fn(&Key) -> Option<Arc<Record>>) {
+        self.records.retain(|key, _| keys.binary_search(key).is_ok());
+        for key in keys.iter().filter(|key| self.keys.binary_search(key).is_err()) {
+            if let Some(record) = known(key) {
+                self.records.insert(key.clone(), record);
+            }
+        }
+        self.keys = keys;
+    }
+}
+
+fn sorted(keys: impl Iterator<Item = Key>) -> Arc<[Key]> {
+    keys.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 // === impl Market ===
@@ -164,20 +232,25 @@ impl Market {
         loop {
             ticks.tick().await;
             let keys = self.documents.keys();
-            self.cache.refresh(&keys).await;
+            let found = self.cache.refresh(&keys).await;
+            for (key, refreshed) in keys.iter().zip(found) {
+                if refreshed.found.is_some_and(|(record, _)| self.documents.renew(key, &record)) {
+                    self.renewed.notify_one();
+                }
+            }
             let now = Time::now();
-            for document in self.documents.live(now).iter() {
-                metrics::age(&document.key, document.record.age(now));
+            for (key, made) in self.documents.made() {
+                metrics::age(&key, now.since(made));
             }
         }
     }
 
     /// Waits for the next change that concerns the dashboard and takes note of it.
-    pub(super) async fn next_change(&self, changes: &mut tokio::sync::broadcast::Receiver<crate::cache::Change>) {
+    pub(super) async fn next_change(&self, changes: &mut Receiver<Change>) {
         loop {
             match changes.recv().await {
                 Ok(change) => {
-                    if self.documents.take(&change.key, change.record) {
+                    if self.take(change) {
                         return;
                     }
                 }
@@ -193,12 +266,11 @@ impl Market {
     }
 
     /// Takes note of every change that is waiting.
-    pub(super) fn drain_changes(&self, changes: &mut tokio::sync::broadcast::Receiver<crate::cache::Change>) {
-        use tokio::sync::broadcast::error::TryRecvError;
+    pub(super) fn drain_changes(&self, changes: &mut Receiver<Change>) {
         loop {
             match changes.try_recv() {
                 Ok(change) => {
-                    self.documents.take(&change.key, change.record);
+                    self.take(change);
                 }
                 Err(TryRecvError::Lagged(_)) => self.take_all(),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
@@ -206,7 +278,20 @@ impl Market {
         }
     }
 
+    fn take(&self, change: Change) -> bool {
+        match change {
+            Change::Value(key, record) => self.documents.take(&key, record, |key| self.cache.peek(key)),
+            Change::Deleted(key, up_to) => self.documents.forget(&key, up_to),
+        }
+    }
+
     fn take_all(&self) {
+        for document in self.documents.live(Time::now()).iter() {
+            let version = document.record.version;
+            if self.cache.is_deleted(&document.key, version) {
+                self.documents.forget(&document.key, version);
+            }
+        }
         self.documents.recall(|key| self.cache.peek(key));
     }
 }

@@ -1,6 +1,6 @@
 //! Signals in: to the aggregator at once, to the tiers as documents a moment later, together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +17,9 @@ use crate::telemetry::metrics;
 /// Who the documents of the aggregator are from.
 const FROM: &str = "aggregator";
 
+/// Rounds that are remembered for posters that wait for theirs.
+const ROUNDS_KEPT: usize = 16;
+
 /// What became of a batch of signals in the aggregator.
 #[derive(Clone, Debug)]
 pub struct Ingested {
@@ -26,18 +29,27 @@ pub struct Ingested {
     pub accepted: usize,
     /// Those that were not, each with its reason.
     pub rejected: Vec<RejectedSignal>,
+    /// To be shown to [`Market::published`].
+    pub ticket: Ticket,
 }
+
+/// Proof that the aggregator has a batch: the next round that begins publishes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
 
 /// A round of publishing.
 #[derive(Debug, Default)]
 pub struct Published {
-    /// Every signal up to this number is in the documents.
-    pub up_to: u64,
+    /// Every batch up to this ticket is in the documents.
+    up_to: Ticket,
     /// What became of each document that changed.
     pub documents: BTreeMap<Key, Result<Put, DecodeError>>,
     /// Why no document could be made.
     pub failure: Option<AggregatorError>,
 }
+
+/// The last rounds, oldest first.
+pub(super) type Rounds = VecDeque<Arc<Published>>;
 
 // === impl Published ===
 
@@ -47,44 +59,48 @@ impl Published {
         if self.failure.is_some() || self.documents.values().any(Result::is_err) {
             return Verdict::Unavailable;
         }
-        let all = self.documents.values().flatten().flat_map(|put| &put.outcomes);
-        Verdict::of(all.filter(|(tier, _)| tier.as_str() != "memory").map(|(_, outcome)| outcome))
+        Verdict::of(self.documents.values().flatten().flat_map(Put::below))
     }
 }
 
 // === impl Market ===
 
 impl Market {
-    /// Gives a batch of signals, one JSON object each, to the aggregator.
+    /// Gives a batch of signals, one JSON object each, to the aggregator. Once begun it is carried through, though its
+    /// caller goes away.
     ///
     /// # Errors
     ///
     /// When the aggregator failed, or too many batches wait for it.
-    pub async fn ingest(&self, bodies: Vec<Bytes>) -> Result<Ingested, AggregatorError> {
+    pub async fn ingest(self: &Arc<Self>, bodies: Vec<Bytes>) -> Result<Ingested, AggregatorError> {
+        let market = self.clone();
+        let ingest = tokio::spawn(async move { market.ingest_through(bodies).await });
+        ingest.await.unwrap_or_else(|died| Err(AggregatorError::Plugin(format!("the ingest died: {died}"))))
+    }
+
+    async fn ingest_through(&self, bodies: Vec<Bytes>) -> Result<Ingested, AggregatorError> {
         let (now, count) = (Time::now(), bodies.len());
         let first = self.sequence.fetch_add(count as u64, Ordering::Relaxed) + 1;
         let batch = (first..).zip(bodies).map(|(seq, body)| Signal { seq, received_at: now, body }).collect();
         let rejected = self.aggregator.ingest(now, batch).await?;
         let accepted = count.saturating_sub(rejected.len());
         metrics::signals(accepted, rejected.len());
-        if accepted > 0 {
-            self.ingested.notify_one();
-        }
-        Ok(Ingested { first, accepted, rejected })
+        // The ticket is drawn after the aggregator has answered, so a round that begins later finds the batch there.
+        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::SeqCst) + 1);
+        self.ingested.notify_one();
+        Ok(Ingested { first, accepted, rejected, ticket })
     }
 
-    /// Waits until every signal up to `sequence` is in documents that every tier has answered for.
-    ///
-    /// # Errors
-    ///
-    /// The last round, when that takes longer than `patience`.
-    pub async fn published(&self, sequence: u64, patience: Duration) -> Result<Arc<Published>, Arc<Published>> {
-        let mut rounds = self.published.subscribe();
-        let wait = rounds.wait_for(|round| round.up_to >= sequence);
+    /// Waits until the batch of this ticket is in documents that every tier has answered for. `None` when that takes longer
+    /// than `patience`.
+    pub async fn published(&self, ticket: Ticket, patience: Duration) -> Option<Arc<Published>> {
+        let mut rounds = self.rounds.subscribe();
+        let first_with = |rounds: &Rounds| rounds.iter().find(|round| round.up_to >= ticket).cloned();
+        let wait = rounds.wait_for(|rounds| first_with(rounds).is_some());
         match tokio::time::timeout(patience, wait).await {
-            Ok(Ok(round)) => Ok(round.clone()),
+            Ok(Ok(rounds)) => first_with(&rounds),
             // The sender lives as long as the market.
-            Ok(Err(_)) | Err(_) => Err(self.published.borrow().clone()),
+            Ok(Err(_)) | Err(_) => None,
         }
     }
 
@@ -93,16 +109,19 @@ impl Market {
         loop {
             self.ingested.notified().await;
             let next = Instant::now() + self.config.coalesce;
-            let round = self.publish_round().await;
-            self.published.send_replace(Arc::new(round));
+            let round = Arc::new(self.publish_round().await);
+            self.rounds.send_modify(|rounds| {
+                rounds.push_back(round);
+                if rounds.len() > ROUNDS_KEPT {
+                    rounds.pop_front();
+                }
+            });
             sleep_until(next).await;
         }
     }
 
     async fn publish_round(&self) -> Published {
-        // Signals get their number before the aggregator has them, so only the mailbox's order counts: whoever waits for a
-        // number has seen its ingest answered, and `documents` queues behind that.
-        let up_to = self.sequence.load(Ordering::Relaxed);
+        let up_to = Ticket(self.tickets.load(Ordering::SeqCst));
         let publications = match self.aggregator.documents(Time::now()).await {
             Ok(publications) => publications,
             Err(failure) => {
@@ -112,7 +131,7 @@ impl Market {
         };
         let puts = publications.into_iter().map(|publication| async move {
             let ttl = Duration::from_secs(publication.ttl_seconds.into());
-            let options = PutOptions { from: FROM.into(), ttl: Some(ttl) };
+            let options = PutOptions { from: FROM.into(), ttl: Some(ttl), codec: None };
             let outcome = self.cache.put(&publication.key, publication.body, options).await;
             (publication.key, outcome)
         });

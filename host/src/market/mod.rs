@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 pub use aggregator::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
-pub use ingest::{Ingested, Published};
+pub use ingest::{Ingested, Published, Ticket};
 pub use snapshot::{Encoded, Encoding, Snapshot};
 pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};
 
@@ -51,8 +51,12 @@ pub struct Market {
     sequence: AtomicU64,
     /// Signals wait to be published.
     ingested: Notify,
-    /// The last round of publishing.
-    published: watch::Sender<Arc<Published>>,
+    /// Batches that the aggregator has answered.
+    tickets: AtomicU64,
+    /// The last rounds of publishing.
+    rounds: watch::Sender<ingest::Rounds>,
+    /// A document that was stale is fresh again, and no change of its data tells so.
+    renewed: Notify,
 }
 
 impl Market {
@@ -77,7 +81,9 @@ impl Market {
             views: Views::default(),
             sequence: AtomicU64::new(0),
             ingested: Notify::new(),
-            published: watch::channel(Arc::default()).0,
+            tickets: AtomicU64::new(0),
+            rounds: watch::channel(ingest::Rounds::new()).0,
+            renewed: Notify::new(),
         }))
     }
 

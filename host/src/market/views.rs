@@ -2,11 +2,12 @@
 //! atomic pointer. A reader of a snapshot meets no plugin and no lock.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant as Moment;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Moment};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::{AggregatorError, Document, Market, Snapshot, ViewRequest};
@@ -21,6 +22,9 @@ pub const LIMIT_DEFAULT: u32 = 100;
 
 /// The greatest limit that a request may name.
 pub const LIMIT_MAX: u32 = 10_000;
+
+/// How long after a failure the views are composed again.
+const COMPOSE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Snapshots with other limits that are kept until the next change.
 const OTHER_LIMITS_KEPT_MAX: usize = 32;
@@ -39,7 +43,8 @@ pub enum ViewError {
 #[derive(Default)]
 pub(super) struct Views {
     snapshots: [ArcSwapOption<Snapshot>; VIEWS.len()],
-    /// Composed on demand for other limits; emptied at every change.
+    /// Composed on demand for other limits; emptied at every change. Held while one is composed, so that a crowd that asks
+    /// for one limit costs one call, and many limits never take more than one place in the aggregator's mailbox.
     others: Mutex<HashMap<ViewRequest, Arc<Snapshot>>>,
 }
 
@@ -58,7 +63,8 @@ impl Market {
     /// When the aggregator fails.
     pub async fn snapshot_limited(&self, view: usize, limit: u32) -> Result<Arc<Snapshot>, ViewError> {
         let request = ViewRequest { name: VIEWS[view].to_owned(), limit };
-        if let Some(known) = self.others().get(&request) {
+        let mut others = self.views.others.lock().await;
+        if let Some(known) = others.get(&request) {
             return Ok(known.clone());
         }
         let now = Time::now();
@@ -66,7 +72,6 @@ impl Market {
         let mut bodies = self.aggregator.compose(now, vec![request.clone()], documents.clone()).await?;
         let body = bodies.pop().ok_or_else(|| AggregatorError::Plugin("the aggregator answered no view".to_owned()))?;
         let snapshot = encode(body, &documents)?;
-        let mut others = self.others();
         if others.len() < OTHER_LIMITS_KEPT_MAX {
             others.insert(request, snapshot.clone());
         }
@@ -79,13 +84,19 @@ impl Market {
         loop {
             let next = Instant::now() + self.config.coalesce;
             self.drain_changes(&mut changes);
-            if let Err(error) = self.compose_once().await {
-                tracing::error!(%error, "the views could not be composed; the last ones stay");
-            }
+            let again = match self.compose_once().await {
+                Ok(()) => None,
+                Err(error) => {
+                    tracing::error!(%error, "the views could not be composed; the last ones stay");
+                    Some(Instant::now() + COMPOSE_AGAIN)
+                }
+            };
             let limit = self.documents.next_limit(Time::now());
             tokio::select! {
                 () = self.next_change(&mut changes) => {}
+                () = self.renewed.notified() => {}
                 () = passes(limit) => {}
+                () = moment(again) => {}
             }
             // The first change after a quiet span goes at once; those that follow it wait for each other.
             sleep_until(next).await;
@@ -95,13 +106,15 @@ impl Market {
     async fn compose_once(&self) -> Result<(), ViewError> {
         let (started, now) = (Moment::now(), Time::now());
         let changed = self.documents.unobserved(now);
-        if !changed.is_empty() {
-            self.aggregator.observe(now, changed).await?;
-        }
+        // What the aggregator could not be told now it is told next time; the views do not depend on it.
+        let observed = match changed.is_empty() {
+            true => Ok(()),
+            false => self.aggregator.observe(now, changed.clone()).await.inspect_err(|_| self.documents.unobserve(&changed)),
+        };
         let documents = self.documents.live(now);
         let requests = VIEWS.map(|name| ViewRequest { name: name.to_owned(), limit: LIMIT_DEFAULT }).to_vec();
         let bodies = self.aggregator.compose(now, requests, documents.clone()).await?;
-        self.others().clear();
+        self.views.others.lock().await.clear();
         for (place, body) in self.views.snapshots.iter().zip(bodies) {
             // A body that did not change keeps its validator and its compressed forms.
             if place
@@ -114,11 +127,7 @@ impl Market {
             place.store(Some(encode(body, &documents)?));
         }
         metrics::snapshots(started.elapsed());
-        Ok(())
-    }
-
-    fn others(&self) -> std::sync::MutexGuard<'_, HashMap<ViewRequest, Arc<Snapshot>>> {
-        self.views.others.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(observed?)
     }
 }
 
@@ -143,6 +152,14 @@ fn limits_of(snapshot: &Snapshot) -> (Option<Time>, Option<Time>) {
 async fn passes(limit: Option<Time>) {
     match limit {
         Some(limit) => tokio::time::sleep(limit.remaining(Time::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends at `moment`; never, when there is none.
+async fn moment(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

@@ -28,5 +28,5 @@ impl Limits {
 
     /// For the aggregator, which has a thread of its own.
     pub const AGGREGATOR: Self =
-        Self { memory: ByteSize::mib(64), deadline: Duration::from_millis(250), output: ByteSize::mib(16) };
+        Self { memory: ByteSize::mib(256), deadline: Duration::from_secs(1), output: ByteSize::mib(16) };
 }

@@ -60,11 +60,17 @@ fn describe() {
 /// One tier's answer to a write.
 pub fn written(tier: &TierName, outcome: &WriteOutcome) {
     counter!(WRITES, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
+    if matches!(outcome, WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) {
+        tier_failed(tier, "write");
+    }
 }
 
 /// One tier's answer to a delete.
 pub fn deleted(tier: &TierName, outcome: &DeleteOutcome) {
     counter!(DELETES, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
+    if matches!(outcome, DeleteOutcome::Failed(_) | DeleteOutcome::Unknown(_)) {
+        tier_failed(tier, "delete");
+    }
 }
 
 /// The outcome of a read.
@@ -79,6 +85,9 @@ pub fn read(outcome: &ReadOutcome) {
 /// A copy of a greater value that a tier was given.
 pub fn copied(why: &'static str, tier: &TierName, outcome: &WriteOutcome) {
     counter!(COPIES, "why" => why, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
+    if matches!(outcome, WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) {
+        tier_failed(tier, "copy");
+    }
 }
 
 /// A tier was asked, for one key or many.

@@ -3,6 +3,7 @@
 mod claims;
 mod pool;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,23 +83,42 @@ impl Codec for CodecRouter {
                 format!("no codec claims the key `{key}`; write a key that a codec knows, or load a codec for it");
             return Err(Rejection { code: "unclaimed-key".to_owned(), message, path: "$".to_owned() }.into());
         };
-        let generation = slot.active();
-        let call = || generation.plugin.with(|sandbox| decode(sandbox, key, payload, flags));
-        let answer = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() }
-            .map_err(|error| DecodeError::Plugin(error.to_string()))?;
-        let decoded = answer.map_err(rejection)?;
-        Ok(Decoded {
-            canonical: decoded.canonical.map(Bytes::from),
-            kind: match decoded.kind {
-                types::Kind::Placeholder => Kind::Placeholder,
-                types::Kind::Real => Kind::Real,
-            },
-            produced_at: decoded.produced_at.filter(|at| PRODUCED_AT.contains(at)).map(Time::from_micros),
-            schema: claim.schema.clone(),
-            schema_version: decoded.schema_version.map(|version| answer::one_line(&version, TEXT_BYTES_MAX)),
-            repairs: repairs(decoded.repairs),
-        })
+        run(slot, &claim.schema, key, payload, flags)
     }
+
+    fn decode_by(&self, codec: &str, key: &Key, payload: &Bytes) -> Result<Decoded, DecodeError> {
+        let Some(slot) = self.slots.iter().find(|slot| **slot.name() == *codec) else {
+            let known: Vec<_> = self.slots.iter().map(|slot| slot.name().to_string()).collect();
+            let message = format!("there is no codec `{codec}`; there are: {}", known.join(", "));
+            return Err(Rejection { code: "unknown-codec".to_owned(), message, path: "$".to_owned() }.into());
+        };
+        run(slot, slot.name(), key, payload, 0)
+    }
+}
+
+fn run(
+    slot: &Slot<Pool>,
+    schema: &Arc<str>,
+    key: &Key,
+    payload: &Bytes,
+    flags: u32,
+) -> Result<Decoded, DecodeError> {
+    let generation = slot.active();
+    let call = || generation.plugin.with(|sandbox| decode(sandbox, key, payload, flags));
+    let answer = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() }
+        .map_err(|error| DecodeError::Plugin(error.to_string()))?;
+    let decoded = answer.map_err(rejection)?;
+    Ok(Decoded {
+        canonical: decoded.canonical.map(Bytes::from),
+        kind: match decoded.kind {
+            types::Kind::Placeholder => Kind::Placeholder,
+            types::Kind::Real => Kind::Real,
+        },
+        produced_at: decoded.produced_at.filter(|at| PRODUCED_AT.contains(at)).map(Time::from_micros),
+        schema: schema.clone(),
+        schema_version: decoded.schema_version.map(|version| answer::one_line(&version, TEXT_BYTES_MAX)),
+        repairs: repairs(decoded.repairs),
+    })
 }
 
 /// The keys that a codec claims. `position` is its place among the codecs.

@@ -35,6 +35,7 @@ pub struct Starting {
     tiers: Vec<String>,
     more: String,
     demo: bool,
+    environment: Vec<(String, String)>,
 }
 
 /// An answer.
@@ -99,6 +100,12 @@ impl Starting {
         self
     }
 
+    /// Adds a variable to its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Replays recorded candles.
     pub fn demo(mut self) -> Self {
         self.demo = true;
@@ -109,6 +116,7 @@ impl Starting {
     pub async fn start(self) -> Gateway {
         let mut command = Command::new(binary());
         command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if self.demo {
             let settings = [
                 ("TIERGATE_DATA_DIR", self.dir.path().join("data").display().to_string()),
@@ -182,14 +190,14 @@ impl Gateway {
     /// A gateway with the embedded disk tier, unless tiers are added.
     pub fn with() -> Starting {
         let dir = tempfile::Builder::new().prefix("tiergate-test-").tempdir().expect("a directory");
-        Starting { dir: Arc::new(dir), tiers: Vec::new(), more: String::new(), demo: false }
+        Starting { dir: Arc::new(dir), tiers: Vec::new(), more: String::new(), demo: false, environment: Vec::new() }
     }
 
     /// Kills it without warning, and gives back what is needed to start another over the same data directory.
     pub fn kill(mut self) -> Starting {
         self.process.kill().expect("killed");
         self.process.wait().expect("gone");
-        Starting { dir: self.dir.clone(), tiers: Vec::new(), more: String::new(), demo: false }
+        Starting { dir: self.dir.clone(), tiers: Vec::new(), more: String::new(), demo: false, environment: Vec::new() }
     }
 
     /// Its process number.

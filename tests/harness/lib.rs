@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use browser::Browser;
 pub use fixtures::{data_file, fixture, moved_to_now, now_seconds};
 pub use gateway::{Gateway, Reply, Starting, binary};
-pub use servers::{Memcached, Redis};
+pub use servers::{Memcached, Redis, free_port};
 pub use wire::{PlainMemcached, PlainRedis};
 
 /// How long a test waits for a condition before it fails. Generous: it is a limit, not a measurement.

@@ -37,7 +37,16 @@ fn every_mistake_is_told_at_once_with_exit_code_2_and_nothing_is_bound() {
     let output = tiergate(&[], dir.path());
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    for culprit in ["colour", "tiers[0]", "http.listen", &port.to_string(), "broken.wasm", "absent.wasm", "plugins.aggregator", "plugins.codecs[0]"] {
+    for culprit in [
+        "colour",
+        "tiers[0]",
+        "http.listen",
+        &port.to_string(),
+        "broken.wasm",
+        "absent.wasm",
+        "plugins.aggregator",
+        "plugins.codecs[0]",
+    ] {
         assert!(told.contains(culprit), "{culprit} is not in {told}");
     }
     let output = tiergate(&["config", "check"], dir.path());

@@ -73,7 +73,8 @@ async fn a_renewed_value_without_a_timestamp_stays_fresh_and_one_that_nobody_ren
     let section = async || gateway.mobile_data().await["sections"]["regime"].clone();
     foreign.set("analysis:market_regime", b"BULLISH", 0, 60).await;
     eventually("a first sight is fresh", async || (section().await["freshness"] == "fresh").then_some(())).await;
-    eventually("nobody renews it, so it gets old", async || (section().await["freshness"] == "stale").then_some(())).await;
+    eventually("nobody renews it, so it gets old", async || (section().await["freshness"] == "stale").then_some(()))
+        .await;
     // The same bytes, written again.
     foreign.set("analysis:market_regime", b"BULLISH", 0, 120).await;
     eventually("renewed, it is fresh again", async || (section().await["freshness"] == "fresh").then_some(())).await;

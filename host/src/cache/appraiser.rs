@@ -103,19 +103,28 @@ impl Appraiser {
     /// The same bytes keep the version of their first sighting. For others a gateway's note beside the value is believed
     /// when it is newer than the last sighting; otherwise it is a note about the same bytes of an earlier time, which
     /// somebody set, replaced, and set again.
-    fn sight(&self, place: (TierName, Key), stored: Digest, payload: &Payload, own: Option<Time>, now: Time) -> Sighting {
+    fn sight(
+        &self,
+        place: (TierName, Key),
+        stored: Digest,
+        payload: &Payload,
+        own: Option<Time>,
+        now: Time,
+    ) -> Sighting {
         let lifetime_end = payload.remaining.map(|remaining| now.after(remaining));
         let last = self.sightings.get(&place);
         let sighting = match last {
             Some(last) if last.stored == Some(stored) => {
-                let prolonged = last.lifetime_end.zip(lifetime_end).is_some_and(|(old, new)| new > old.after(PROLONGED));
+                let prolonged =
+                    last.lifetime_end.zip(lifetime_end).is_some_and(|(old, new)| new > old.after(PROLONGED));
                 if prolonged { Sighting { renewed: now, lifetime_end, ..last } } else { last }
             }
             _ => {
                 let newer = |note: &Stamp| own.is_some() || last.is_none_or(|last| note.version > last.version);
                 let note = payload.stamp.filter(newer);
                 let first_look = if last.is_none() { Version(0) } else { Version(now.micros()) };
-                let version = note.map(|note| note.version).or(own.map(|at| Version(at.micros()))).unwrap_or(first_look);
+                let version =
+                    note.map(|note| note.version).or(own.map(|at| Version(at.micros()))).unwrap_or(first_look);
                 let renewed = note.map_or(now, |note| note.produced_at);
                 Sighting { stored: Some(stored), version, renewed, lifetime_end }
             }
@@ -125,7 +134,13 @@ impl Appraiser {
     }
 
     /// What the codec says of the payload, now or before.
-    fn verdict(&self, tier: &TierName, key: &Key, stored: Digest, payload: &Payload) -> Result<Arc<Decision>, Unworthy> {
+    fn verdict(
+        &self,
+        tier: &TierName,
+        key: &Key,
+        stored: Digest,
+        payload: &Payload,
+    ) -> Result<Arc<Decision>, Unworthy> {
         let place = (key.clone(), stored);
         if let Some(known) = self.verdicts.get(&place) {
             return Ok(known);

@@ -10,6 +10,8 @@ mod flight;
 mod policy;
 mod read;
 mod record;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::Arc;

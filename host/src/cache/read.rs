@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Cache, Change};
 use super::flight::{Seat, landed};
+use super::{Cache, Change};
 use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::{Appraise as _, Found, Tier};
@@ -310,9 +310,7 @@ fn is_lesser(other: &Record, record: &Record, now: Time) -> bool {
 
 /// Whether `new` is other data. A longer life of the same data is no change.
 fn differs(old: &Record, new: &Record) -> bool {
-    old.digest != new.digest
-        || old.kind != new.kind
-        || old.version != new.version
+    old.digest != new.digest || old.kind != new.kind || old.version != new.version
 }
 
 /// Frees the seat of a flight however its task ends.

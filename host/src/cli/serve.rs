@@ -29,7 +29,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Ended> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files stays as it is; it bounds the connections");
     }
-    let write_token = config.as_ref().and_then(|config| config.http.write_token.as_ref()).map(|t| t.reveal().to_owned());
+    let write_token =
+        config.as_ref().and_then(|config| config.http.write_token.as_ref()).map(|t| t.reveal().to_owned());
     let gateway = match Gateway::new(config, mistakes).await {
         Ok(gateway) => gateway,
         Err(mistakes) => {

@@ -102,8 +102,8 @@ struct Plugin {
 /// The table in `path`, or why it cannot be read.
 pub(super) fn table(path: &Path) -> Result<Table, Mistake> {
     let name = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Mistake::new(name.clone(), format!("cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Mistake::new(name.clone(), format!("cannot be read: {error}")))?;
     text.parse::<Table>().map_err(|error| Mistake::new(name, error.to_string().trim_end().replace('\n', "\n    ")))
 }
 

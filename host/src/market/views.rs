@@ -109,7 +109,9 @@ impl Market {
         // What the aggregator could not be told now it is told next time; the views do not depend on it.
         let observed = match changed.is_empty() {
             true => Ok(()),
-            false => self.aggregator.observe(now, changed.clone()).await.inspect_err(|_| self.documents.unobserve(&changed)),
+            false => {
+                self.aggregator.observe(now, changed.clone()).await.inspect_err(|_| self.documents.unobserve(&changed))
+            }
         };
         let documents = self.documents.live(now);
         let requests = VIEWS.map(|name| ViewRequest { name: name.to_owned(), limit: LIMIT_DEFAULT }).to_vec();

@@ -145,3 +145,52 @@ impl Order {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_order() -> impl Strategy<Value = Order> {
+        let kind =
+            prop_oneof![Just(None), Just(Some(Kind::Placeholder)), Just(Some(Kind::Negative)), Just(Some(Kind::Real))];
+        // Few values of each, so that ties are common.
+        (kind, 0..3_u8, 0..4_u64, 0..3_u8).prop_map(|(kind, rank, version, bytes)| Order {
+            kind,
+            rank,
+            version: Version(version),
+            digest: Digest::of(&[bytes]),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_total_and_of_any_two_values_all_choose_the_same(a in any_order(), b in any_order(), c in any_order()) {
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(a.cmp(&b) == Ordering::Equal, a == b);
+            if a <= b && b <= c {
+                prop_assert!(a <= c);
+            }
+            // Whatever the order of arrival, the same one is left.
+            prop_assert_eq!(a.max(b).max(c), c.max(a).max(b));
+        }
+
+        #[test]
+        fn kind_decides_before_rank_rank_before_version_and_version_before_bytes(a in any_order(), b in any_order()) {
+            let first = a.kind.cmp(&b.kind).then(a.rank.cmp(&b.rank)).then(a.version.cmp(&b.version));
+            prop_assert_eq!(a.cmp(&b), first.then(a.digest.cmp(&b.digest)));
+        }
+
+        #[test]
+        fn texts_sort_as_the_numbers_and_digests_do(a: u64, b: u64) {
+            prop_assert_eq!(Version(a).hex().cmp(&Version(b).hex()), a.cmp(&b));
+            prop_assert_eq!(Version::from_hex(&Version(a).hex()), Some(Version(a)));
+            let (x, y) = (Digest::of(&a.to_be_bytes()), Digest::of(&b.to_be_bytes()));
+            prop_assert_eq!(x.hex().cmp(&y.hex()), x.cmp(&y));
+            prop_assert_eq!(Digest::from_hex(&x.hex()), Some(x));
+        }
+    }
+}

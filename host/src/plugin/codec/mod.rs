@@ -96,13 +96,7 @@ impl Codec for CodecRouter {
     }
 }
 
-fn run(
-    slot: &Slot<Pool>,
-    schema: &Arc<str>,
-    key: &Key,
-    payload: &Bytes,
-    flags: u32,
-) -> Result<Decoded, DecodeError> {
+fn run(slot: &Slot<Pool>, schema: &Arc<str>, key: &Key, payload: &Bytes, flags: u32) -> Result<Decoded, DecodeError> {
     let generation = slot.active();
     let call = || generation.plugin.with(|sandbox| decode(sandbox, key, payload, flags));
     let answer = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() }

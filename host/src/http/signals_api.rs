@@ -84,9 +84,8 @@ async fn stream(
 ) -> Result<(), Refusal> {
     while let Some(piece) = pieces.next().await? {
         splitter.feed(&piece, waiting).map_err(|error| malformed(&error))?;
-        if waiting.len() >= BATCH_MAX {
-            tally.hand_over(app, waiting).await?;
-        }
+        // At once: the next piece of a live stream may be long in coming.
+        tally.hand_over(app, waiting).await?;
     }
     Ok(())
 }

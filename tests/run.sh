@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # command:package of everything that is not a crate
-needs=(memcached:memcached redis-server:redis-server chromium:chromium chromedriver:chromium-driver)
+needs=(memcached:memcached redis-server:redis-server chromium:chromium chromedriver:chromium-driver script:bsdutils
+  ps:procps)
 
 missing=()
 for need in "${needs[@]}"; do
@@ -33,6 +34,19 @@ if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ]; th
   rustup target add wasm32-unknown-unknown
 fi
 
+# Process number and name of everything that the tests start.
+running() { ps -eo pid=,comm= | grep -E ' (memcached|redis-server|chromedriver|chromium|tiergate)$' | sort || true; }
+before=$(running)
+
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- -D warnings
 cargo test --locked --workspace
+
+# What was told to end may take a moment.
+for _ in {1..50}; do
+  left=$(comm -13 <(echo "$before") <(running))
+  [ -n "$left" ] || exit 0
+  sleep 0.1
+done
+printf 'tests/run.sh: the tests left running:\n%s\n' "$left" >&2
+exit 1

@@ -24,12 +24,14 @@ pub struct Gateway {
     pub data: String,
     /// Of the admin listener.
     pub admin: String,
-    dir: Arc<tempfile::TempDir>,
+    /// What it was started with.
+    origin: Starting,
     log: Arc<Mutex<Vec<String>>>,
     pool: Pool<HttpConnector, Full<Bytes>>,
 }
 
 /// A gateway that does not run yet.
+#[derive(Clone)]
 pub struct Starting {
     dir: Arc<tempfile::TempDir>,
     tiers: Vec<String>,
@@ -141,7 +143,7 @@ impl Starting {
         });
         let (data, admin) = addresses(&log, &mut process).await;
         let pool = Pool::builder(TokioExecutor::new()).build_http();
-        let gateway = Gateway { process, data, admin, dir: self.dir, log, pool };
+        let gateway = Gateway { process, data, admin, origin: self, log, pool };
         eventually("the gateway is ready", async || (gateway.get("/readyz").await.status == 200).then_some(())).await;
         gateway
     }
@@ -193,11 +195,11 @@ impl Gateway {
         Starting { dir: Arc::new(dir), tiers: Vec::new(), more: String::new(), demo: false, environment: Vec::new() }
     }
 
-    /// Kills it without warning, and gives back what is needed to start another over the same data directory.
+    /// Kills it without warning, and gives back what is needed to start it again: the same tiers, configuration and data.
     pub fn kill(mut self) -> Starting {
         self.process.kill().expect("killed");
         self.process.wait().expect("gone");
-        Starting { dir: self.dir.clone(), tiers: Vec::new(), more: String::new(), demo: false, environment: Vec::new() }
+        self.origin.clone()
     }
 
     /// Its process number.
@@ -212,7 +214,7 @@ impl Gateway {
 
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.origin.dir.path().join("data")
     }
 
     /// `GET` from the data listener.

@@ -107,3 +107,23 @@ async fn values_and_signals_go_in_and_out_by_command_line() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("is the gateway running there"), "{}", text(&output.stderr));
 }
+
+#[tokio::test]
+async fn ingest_draws_a_progress_bar_on_a_terminal_and_none_elsewhere() {
+    let gateway = Gateway::with().start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let line = |n: u32| format!("{{\"symbol\":\"S{}USDT\",\"confluence_score\":50}}\n", n % 100);
+    std::fs::write(dir.path().join("signals.ndjson"), (0..20_000).map(line).collect::<String>()).unwrap();
+    let ingest = format!("'{}' ingest signals.ndjson --url http://{}", binary().display(), gateway.data);
+    let shell = async |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(dir.path()).stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("it runs");
+        assert!(output.status.success(), "{}", text(&output.stdout));
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    assert_eq!(shell("sh", &["-c", &ingest]).await, "20000 accepted, 0 rejected\n");
+    // `script` runs a command on a terminal of its own.
+    let shown = shell("script", &["-qec", &ingest, "/dev/null"]).await;
+    assert!(shown.contains("iB/") && shown.contains("20000 accepted, 0 rejected"), "{shown:?}");
+}

@@ -128,3 +128,87 @@ async fn old_timestamps_are_shown_as_stale_with_their_age() {
     assert!((age - (tiergate_tests::now_seconds() - made)).abs() < 5.0, "Age: {age}");
     assert!(reply.header("cache-status").contains("stale"), "{}", reply.header("cache-status"));
 }
+
+/// An overview made `age` seconds ago that tells itself from others by its dominance.
+fn overview(dominance: f64, age: f64) -> Vec<u8> {
+    let mut overview: Value = serde_json::from_slice(&document("market:overview")).expect("JSON");
+    overview["btc_dominance"] = dominance.into();
+    overview["timestamp"] = (tiergate_tests::now_seconds() - age).into();
+    overview.to_string().into_bytes()
+}
+
+async fn assert_dominance(gateway: &Gateway, dominance: f64) {
+    eventually(&format!("{dominance} is on the dashboard"), async || {
+        (gateway.mobile_data().await["market_overview"]["btc_dominance"] == dominance).then_some(())
+    })
+    .await;
+}
+
+/// Waits for two more looks into both stores, so that whatever is there has been seen.
+async fn looked_again(gateway: &Gateway) {
+    for tier in ["memcached", "redis"] {
+        let looks = async || gateway.metric("tiergate_tier_reads_total", &[tier]).await;
+        let before = looks().await;
+        eventually("two more looks", async || (looks().await >= before + 2.0).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn the_same_bytes_in_both_stores_are_one_value_and_neither_store_is_written() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).start().await;
+    let mut to_memcached = PlainMemcached::connect(memcached.port()).await;
+    let mut to_redis = PlainRedis::connect(redis.port()).await;
+    let same = overview(58.33, 1.0);
+    to_redis.setex("market:overview", &same, 300).await;
+    to_memcached.set("market:overview", &same, 0, 300).await;
+    assert_dominance(&gateway, 58.33).await;
+    looked_again(&gateway).await;
+    assert_eq!(to_memcached.get("market:overview").await, Some((0, same.clone())));
+    assert_eq!(to_redis.get("market:overview").await, Some(same));
+    assert_eq!(gateway.metric("tiergate_writes_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn of_two_values_of_one_key_the_newer_wins_whichever_store_it_is_in() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).start().await;
+    let mut to_memcached = PlainMemcached::connect(memcached.port()).await;
+    let mut to_redis = PlainRedis::connect(redis.port()).await;
+    to_redis.setex("market:overview", &overview(51.0, 20.0), 300).await;
+    to_memcached.set("market:overview", &overview(52.0, 10.0), 0, 300).await;
+    assert_dominance(&gateway, 52.0).await;
+    to_redis.setex("market:overview", &overview(53.0, 5.0), 300).await;
+    assert_dominance(&gateway, 53.0).await;
+    // What is older than that changes nothing, in either store.
+    to_memcached.set("market:overview", &overview(54.0, 7.0), 0, 300).await;
+    to_redis.setex("market:overview", &overview(55.0, 6.0), 300).await;
+    looked_again(&gateway).await;
+    assert_dominance(&gateway, 53.0).await;
+}
+
+#[tokio::test]
+async fn a_breakdown_in_memcached_is_joined_into_the_scores_of_its_symbol_and_of_no_other() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).start().await;
+    let mut producer = PlainMemcached::connect(memcached.port()).await;
+    producer.set("analysis:signals", &document("aggregator/analysis:signals"), 0, 300).await;
+    let breakdown = document("aggregator/confluence:breakdown:BTCUSDT");
+    producer.set("confluence:breakdown:BTCUSDT", &breakdown, 0, 900).await;
+    let breakdown: Value = serde_json::from_slice(&breakdown).unwrap();
+
+    let scores = eventually("the breakdown is on the dashboard", async || {
+        let scores = gateway.mobile_data().await["confluence_scores"].as_array()?.clone();
+        scores.iter().any(|score| score["has_breakdown"] == true).then_some(scores)
+    })
+    .await;
+    for score in scores {
+        let joined = score["symbol"] == "BTCUSDT";
+        assert_eq!(score["has_breakdown"], joined, "{score}");
+        if joined {
+            assert_eq!(score["score_history"], breakdown["score_history"]);
+            assert_eq!(score["components"], breakdown["components"]);
+            assert_eq!(score["interpretations"], breakdown["interpretations"]);
+        }
+    }
+}

@@ -132,7 +132,7 @@ async fn view_answer(app: &App, view: usize, request: &Request<Incoming>) -> Res
 fn ready(app: &App) -> Answer {
     let ready = (0..VIEWS.len()).all(|view| app.market.snapshot(view).is_some());
     let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") };
-    let tiers: Vec<_> = app.cache.tiers().iter().map(|tier| tier.summary()).collect();
+    let tiers: Vec<_> = app.cache.tiers().iter().map(|tier| tier.name().to_string()).collect();
     respond::json(status, &json!({ "status": word, "tiers": tiers }))
 }
 

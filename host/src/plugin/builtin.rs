@@ -8,7 +8,7 @@ const BUILT_IN: [(&str, &[u8]); 3] = [
 ];
 
 /// The component of a built-in plugin.
-pub(super) fn component(name: &str) -> Option<&'static [u8]> {
+pub fn component(name: &str) -> Option<&'static [u8]> {
     BUILT_IN.iter().find(|(built_in, _)| *built_in == name).map(|(_, component)| *component)
 }
 

@@ -31,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use aggregator::AggregatorSlot;
+pub use builtin::component as built_in;
 pub use codec::CodecRouter;
 pub use config::{Config, PluginSpec};
 pub use error::{Cause, PluginError};

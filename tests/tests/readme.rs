@@ -72,7 +72,8 @@ fn the_values_of_the_sample_are_the_defaults() {
 #[test]
 fn every_other_sample_names_known_keys_only() {
     let dir = tempfile::tempdir().unwrap();
-    for sample in samples() {
+    // The author's manifest is no configuration of the gateway.
+    for sample in samples().into_iter().filter(|sample| !sample.starts_with("# Cargo.toml")) {
         let told = mistakes(&sample, dir.path());
         // The plugins of the sample are the reader's own; nothing else may be wrong.
         let wrong: Vec<&str> = told.lines().skip(1).filter(|line| !line.contains("the file cannot be read")).collect();

@@ -199,6 +199,11 @@ async fn b29_a_write_with_a_store_down_says_so_in_answer_log_and_metrics_and_the
     assert!(all.gateway.metric("tiergate_writes_total", &["memcached", "failed"]).await >= 1.0);
     let told = |line: &String| line.contains("a write was not stored") && line.contains("memcached");
     assert!(all.gateway.log().iter().any(told), "the log does not tell");
+    eventually("the metrics say which tier does not answer", async || {
+        let answers = async |tier: &str| all.gateway.metric("tiergate_tier_answers", &[&format!("\"{tier}\"")]).await;
+        (answers("memcached").await == 0.0 && answers("redis").await == 1.0).then_some(())
+    })
+    .await;
 
     all.redis.kill();
     let overview = String::from_utf8(document("market:overview")).unwrap().replace("57.21", "58.33");

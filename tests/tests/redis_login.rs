@@ -5,11 +5,14 @@ use tiergate_tests::{Gateway, Redis, free_port};
 
 /// A server's certificate for 127.0.0.1, its key, and the authority that signed it, as PEM.
 fn certificates() -> (String, String, String) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).expect("no names");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("an authority");
+    let key = KeyPair::generate().expect("a key");
+    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .expect("an address")
+        .signed_by(&key, &authority)
+        .expect("signed");
     (server.pem(), key.serialize_pem(), authority.pem())
 }
 

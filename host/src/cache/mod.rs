@@ -15,6 +15,7 @@ mod tests;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use quick_cache::sync::Cache as Map;
@@ -52,6 +53,8 @@ pub struct Cache {
     memory: Arc<Memory>,
     /// From the fastest to the slowest.
     tiers: Vec<Arc<dyn Tier>>,
+    /// Which of `tiers` did not answer when last asked.
+    failing: Vec<AtomicBool>,
     appraiser: Arc<Appraiser>,
     policy: Arc<Policy>,
     deadline: Duration,
@@ -101,6 +104,7 @@ impl Builder {
     pub fn build(self, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
         Arc::new(Cache {
             memory: Arc::new(Memory::new(crate::tier::memory::Config { bytes_max: self.config.memory_bytes_max })),
+            failing: tiers.iter().map(|_| AtomicBool::new(false)).collect(),
             tiers,
             appraiser: self.appraiser,
             policy: self.policy,

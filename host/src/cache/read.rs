@@ -4,6 +4,7 @@
 //! get it for its remaining lifetime, and a tier that holds a lesser one gets the greater one back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -98,6 +99,9 @@ impl Cache {
     async fn refresh_some(&self, keys: &[Key], all: &mut Vec<Refreshed>, copies: &mut Vec<Copy>) {
         let deadline = Instant::now() + self.deadline;
         let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline))).await;
+        for (at, answer) in answers.iter().enumerate() {
+            self.note_health(at, answer.as_ref().err());
+        }
         let now = Time::now();
         for (at, key) in keys.iter().enumerate() {
             let mut failed = Vec::new();
@@ -228,6 +232,20 @@ impl Cache {
         }
         let tier = place.map_or_else(|| TierName::new(MEMORY), |at| self.tiers[at].name().clone());
         Refreshed { found: Some((record, tier)), failed }
+    }
+
+    /// Tells when a tier stops answering and when it answers again, and not at every look between.
+    fn note_health(&self, at: usize, failure: Option<&String>) {
+        let tier = self.tiers[at].name();
+        metrics::tier_answers(tier, failure.is_none());
+        let failed = self.failing[at].swap(failure.is_some(), Ordering::Relaxed);
+        match failure {
+            Some(why) if !failed => {
+                tracing::warn!(%tier, why, "a tier does not answer; readers get the last good values")
+            }
+            None if failed => tracing::info!(%tier, "the tier answers again"),
+            _ => {}
+        }
     }
 
     /// Takes a value found below into memory.

@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use subtle::ConstantTimeEq as _;
 
 use super::App;
-use super::listen::Listener;
+use super::listener::Listener;
 use super::respond::Refusal;
 
 /// Random bytes in a token that is made here.

@@ -19,7 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use matchit::Router;
 use serde_json::json;
 
-use super::listen::Listener;
+use super::listener::Listener;
 use super::respond::{self, Answer, Refusal};
 use super::{App, access, assets, cache_api, signals_api};
 use crate::market::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS};

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::listener::Listener;
 use super::{App, admin, data};
 use crate::telemetry::metrics;
 
@@ -26,17 +27,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes read ahead per connection, at most; more than the largest head that is accepted.
 const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
-
-/// What kind of listener a request came through.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listener {
-    /// The dashboard and the API over TCP.
-    Data(SocketAddr),
-    /// The same over a Unix socket.
-    Unix(PathBuf),
-    /// Administration.
-    Admin(SocketAddr),
-}
 
 /// Listeners that are bound and not yet served.
 #[derive(Debug)]
@@ -47,31 +37,6 @@ pub struct Bound {
     pub unix: Option<(UnixListener, PathBuf)>,
     /// See [`Listener::Admin`].
     pub admin: TcpListener,
-}
-
-// === impl Listener ===
-
-impl Listener {
-    /// Whether only this machine can reach it.
-    pub fn is_loopback(&self) -> bool {
-        match self {
-            Self::Data(address) | Self::Admin(address) => address.ip().is_loopback(),
-            Self::Unix(_) => true,
-        }
-    }
-
-    /// Whether it is a Unix socket, whose file mode says who may use it.
-    pub const fn is_unix(&self) -> bool {
-        matches!(self, Self::Unix(_))
-    }
-
-    const fn label(&self) -> &'static str {
-        match self {
-            Self::Data(_) => "data",
-            Self::Unix(_) => "unix",
-            Self::Admin(_) => "admin",
-        }
-    }
 }
 
 // === impl Bound ===

@@ -10,6 +10,7 @@ mod body;
 mod cache_api;
 mod data;
 mod listen;
+mod listener;
 mod negotiate;
 mod respond;
 mod signals_api;
@@ -23,7 +24,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub use access::{Secret, token_file};
-pub use listen::{Bound, Listener, serve};
+pub use listen::{Bound, serve};
+pub use listener::Listener;
 
 use crate::cache::Cache;
 use crate::market::Market;

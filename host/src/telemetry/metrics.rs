@@ -12,6 +12,7 @@ const DELETES: &str = "tiergate_deletes_total";
 const READS: &str = "tiergate_reads_total";
 const COPIES: &str = "tiergate_copies_total";
 const TIER_READS: &str = "tiergate_tier_reads_total";
+const TIER_ANSWERS: &str = "tiergate_tier_answers";
 const TIER_FAILURES: &str = "tiergate_tier_failures_total";
 const REPAIRS: &str = "tiergate_repairs_total";
 const REJECTIONS: &str = "tiergate_rejections_total";
@@ -43,6 +44,7 @@ fn describe() {
     describe_counter!(READS, "Reads of keys by outcome and tier");
     describe_counter!(COPIES, "Promotions, and greater values put back, by tier and outcome");
     describe_counter!(TIER_READS, "Looks below memory, each for one or many keys, by tier");
+    describe_gauge!(TIER_ANSWERS, "1 while a tier answers looks below memory, else 0");
     describe_counter!(TIER_FAILURES, "Calls that a tier did not answer, or not in time");
     describe_counter!(REPAIRS, "Payloads repaired by schema and kind of repair");
     describe_counter!(REJECTIONS, "Payloads refused by code");
@@ -93,6 +95,11 @@ pub fn copied(why: &'static str, tier: &TierName, outcome: &WriteOutcome) {
 /// A tier was asked, for one key or many.
 pub fn tier_read(tier: &TierName) {
     counter!(TIER_READS, "tier" => tier.to_string()).increment(1);
+}
+
+/// Whether a tier answered when it was last asked.
+pub fn tier_answers(tier: &TierName, answers: bool) {
+    gauge!(TIER_ANSWERS, "tier" => tier.to_string()).set(if answers { 1.0 } else { 0.0 });
 }
 
 /// A tier did not answer.

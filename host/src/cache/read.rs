@@ -196,13 +196,10 @@ impl Cache {
         failed: Vec<(TierName, String)>,
         copies: &mut Vec<Copy>,
     ) -> Refreshed {
-        let floor = self.floors.get(key);
         let known = self.memory.get(key).map(|record| (record, None));
         let below = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
             // A value older than a delete is not brought back by a late look.
-            Answer::Value(record) if floor.is_none_or(|floor| record.version > floor) => {
-                Some((record.clone(), Some(at)))
-            }
+            Answer::Value(record) if !self.is_deleted(key, record.version) => Some((record.clone(), Some(at))),
             _ => None,
         });
         let greatest = known.into_iter().chain(below).max_by(|(a, _), (b, _)| {

@@ -131,12 +131,12 @@ impl Documents {
         held.records.retain(|_, record| record.is_live(now));
         let mut room = EXPANDED_BYTES_MAX;
         let fits = |(key, record): &(&Key, &Arc<Record>)| {
-            let bytes = record.bytes.len();
-            let fits = self.exact.contains(key) || bytes <= room;
-            if fits && !self.exact.contains(key) {
-                room -= bytes;
+            if self.exact.contains(key) {
+                return true;
             }
-            fits
+            let left = room.checked_sub(record.bytes.len());
+            room = left.unwrap_or(room);
+            left.is_some()
         };
         let document = |(key, record): (&Key, &Arc<Record>)| Document {
             key: key.clone(),

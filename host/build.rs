@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use wit_component::ComponentEncoder;
 
 /// The packages, which are also the names of the files in `OUT_DIR`.
-const PLUGINS: [&str; 3] = ["tiergate-codecs", "tiergate-binance", "tiergate-aggregator"];
+const PLUGINS: [&str; 4] = ["tiergate-codecs", "tiergate-binance", "tiergate-aggregator", "tiergate-warmer"];
 
 const TARGET: &str = "wasm32-unknown-unknown";
 

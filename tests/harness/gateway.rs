@@ -64,7 +64,8 @@ pub fn binary() -> &'static Path {
         let binary = profile.join("tiergate");
         let built = modified(&binary).unwrap_or_else(|| panic!("{} is missing: {HOW}", binary.display()));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for sources in ["host/src", "plugins/aggregator/src", "plugins/binance/src", "plugins/codecs/src", "wit"] {
+        let plugins = ["aggregator", "binance", "codecs", "warmer"].map(|plugin| format!("plugins/{plugin}/src"));
+        for sources in plugins.iter().map(String::as_str).chain(["host/src", "wit"]) {
             let newest = newest(&root.join(sources));
             assert!(newest.is_none_or(|newest| newest <= built), "{} is older than {sources}: {HOW}", binary.display());
         }

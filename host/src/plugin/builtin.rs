@@ -1,10 +1,11 @@
 //! The plugins that the gateway carries. They are plugins like any other: the same checks, the same sandbox.
 
 /// The names under which configuration finds them, and their components.
-const BUILT_IN: [(&str, &[u8]); 3] = [
+const BUILT_IN: [(&str, &[u8]); 4] = [
     ("codecs", include_bytes!(concat!(env!("OUT_DIR"), "/tiergate-codecs.wasm"))),
     ("binance", include_bytes!(concat!(env!("OUT_DIR"), "/tiergate-binance.wasm"))),
     ("aggregator", include_bytes!(concat!(env!("OUT_DIR"), "/tiergate-aggregator.wasm"))),
+    ("warmer", include_bytes!(concat!(env!("OUT_DIR"), "/tiergate-warmer.wasm"))),
 ];
 
 /// The component of a built-in plugin.

@@ -8,6 +8,7 @@
 //! - [`http`]: listeners, routes, answers. [`client`]: the way in for producers that speak HTTP; [`demo`] is one.
 //! - [`market`]: signals in, documents out, documents composed into views.
 //! - [`cache`]: the engine. One memory before the tiers; decode once, compare-and-set everywhere, outcomes for all.
+//! - [`source`]: fetches origins over HTTP(S) and writes their answers into the cache.
 //! - [`tier`]: memory, disk, memcached, Redis behind one trait.
 //! - [`record`]: the vocabulary: keys, records, the order between them, outcomes.
 //! - [`plugin`]: the only room that names wasmtime. It implements `cache::Codec` and `market::Aggregator`.
@@ -23,5 +24,6 @@ pub mod http;
 pub mod market;
 pub mod plugin;
 pub mod record;
+pub mod source;
 pub mod telemetry;
 pub mod tier;

@@ -6,6 +6,7 @@
 mod browser;
 mod fixtures;
 mod gateway;
+mod origin;
 mod servers;
 mod wire;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub use browser::Browser;
 pub use fixtures::{data_file, fixture, moved_to_now, now_seconds};
 pub use gateway::{Gateway, Reply, Starting, binary};
+pub use origin::{Answer, Asked, Origin};
 pub use servers::{Memcached, Redis, free_port};
 pub use wire::{PlainMemcached, PlainRedis};
 

@@ -16,6 +16,8 @@ const TIER_ANSWERS: &str = "tiergate_tier_answers";
 const TIER_FAILURES: &str = "tiergate_tier_failures_total";
 const REPAIRS: &str = "tiergate_repairs_total";
 const REJECTIONS: &str = "tiergate_rejections_total";
+const SOURCE_FETCHES: &str = "tiergate_source_fetches_total";
+const SOURCE_FETCH_SECONDS: &str = "tiergate_source_fetch_seconds";
 const SIGNALS: &str = "tiergate_signals_total";
 const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
 const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
@@ -25,6 +27,9 @@ const AGE: &str = "cache_age_seconds";
 /// Seconds, from a cheap call to a slow tier.
 const BUCKETS: [f64; 14] = [1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0];
 
+/// Seconds, from an origin nearby to the deadline of one far away.
+const FETCH_BUCKETS: [f64; 11] = [5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 /// Starts collecting; the handle renders what `GET /metrics` answers.
 ///
 /// # Errors
@@ -33,6 +38,7 @@ const BUCKETS: [f64; 14] = [1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 
 pub fn start() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(SOURCE_FETCH_SECONDS.to_owned()), &FETCH_BUCKETS)?
         .install_recorder()?;
     describe();
     Ok(handle)
@@ -48,6 +54,8 @@ fn describe() {
     describe_counter!(TIER_FAILURES, "Calls that a tier did not answer, or not in time");
     describe_counter!(REPAIRS, "Payloads repaired by schema and kind of repair");
     describe_counter!(REJECTIONS, "Payloads refused by code");
+    describe_counter!(SOURCE_FETCHES, "Requests to the origins of sources by outcome");
+    describe_histogram!(SOURCE_FETCH_SECONDS, Unit::Seconds, "Time from asking an origin to the end of its answer");
     describe_counter!(SIGNALS, "Signals posted by outcome");
     describe_counter!(HTTP_REQUESTS, "Requests by listener and status");
     describe_gauge!(CONNECTIONS, "Open connections of the data listeners");
@@ -119,6 +127,12 @@ pub fn repaired(key: &Key, schema: &str, repairs: &[Repair]) {
 pub fn rejected(key: &Key, code: &str) {
     tracing::debug!(%key, code, "rejected");
     counter!(REJECTIONS, "code" => code.to_owned()).increment(1);
+}
+
+/// A source's origin was asked.
+pub fn source_fetched(source: &str, outcome: &'static str, took: Duration) {
+    counter!(SOURCE_FETCHES, "source" => source.to_owned(), "outcome" => outcome).increment(1);
+    histogram!(SOURCE_FETCH_SECONDS, "source" => source.to_owned()).record(took.as_secs_f64());
 }
 
 /// Signals that the aggregator took and refused.

@@ -12,14 +12,17 @@ use crate::http::{self, App, Bound, Secret};
 use crate::market::Market;
 use crate::plugin::{PluginError, PluginSpec, Plugins};
 use crate::record::{Key, Record, TierName, Time};
+use crate::source::{self, Sources};
 use crate::telemetry::metrics;
 use crate::tier::{Disk, Memcached, Redis, Tier};
+use crate::warm::Warm;
 
 /// A gateway whose listeners are bound.
 pub struct Gateway {
     app: Arc<App>,
     bound: Bound,
     market: Arc<Market>,
+    warm: Arc<Warm>,
 }
 
 // === impl Gateway ===
@@ -72,15 +75,21 @@ impl Gateway {
         let market = Market::new(config.market, cache.clone(), plugins.aggregator.clone())
             .await
             .map_err(|error| Mistakes(vec![Mistake::new("plugins.aggregator", error)]))?;
+        let sources = Arc::new(sources(config.sources, &cache, &bound)?);
+        let warm = Warm::new(config.warm, cache.clone(), sources.clone(), plugins.warmer.clone())
+            .await
+            .map_err(|error| Mistakes(vec![Mistake::new("plugins.warmer", error)]))?;
         let app = App {
             config: config.http,
             cache,
             market: market.clone(),
+            warm: warm.clone(),
+            sources,
             metrics,
             admin_token,
             plugins: Arc::new(move || serde_json::json!({ "slots": plugins.status() })),
         };
-        Ok(Self { app: Arc::new(app), bound, market })
+        Ok(Self { app: Arc::new(app), bound, market, warm })
     }
 
     /// The bound listeners.
@@ -98,12 +107,27 @@ impl Gateway {
         // The market goes on until the last open request has its answer.
         let (tell, drained) = watch::channel(false);
         let market = tokio::spawn(self.market.run(drained));
+        let warm = tokio::spawn(self.warm.run(stop.clone()));
+        let tiers = tokio::spawn(self.app.cache.clone().watch_tiers());
         http::serve(self.app, self.bound, stop).await;
+        tiers.abort();
         tell.send_replace(true);
-        if let Err(error) = market.await {
-            tracing::error!(%error, "the market died");
+        for (room, task) in [("market", market), ("warmer", warm)] {
+            if let Err(error) = task.await {
+                tracing::error!(room, %error, "a room died");
+            }
         }
     }
+}
+
+/// The sources, none of which is this gateway.
+fn sources(configs: Vec<source::Config>, cache: &Arc<Cache>, bound: &Bound) -> Result<Sources, Mistakes> {
+    let mistake = |wrong: source::Mistake| Mistake::new(format!("source[{}].{}", wrong.index, wrong.field), wrong.message);
+    let mistakes = |wrong: Vec<source::Mistake>| Mistakes(wrong.into_iter().map(mistake).collect());
+    let sources = Sources::new(configs, cache.clone()).map_err(mistakes)?;
+    let listeners: Vec<_> = [&bound.data, &bound.admin].into_iter().filter_map(|l| l.local_addr().ok()).collect();
+    let own = sources.check_not_self(&listeners);
+    if own.is_empty() { Ok(sources) } else { Err(mistakes(own)) }
 }
 
 /// What is wrong with the plugins of `config`.
@@ -123,6 +147,7 @@ fn of_plugin(config: &Config, error: PluginError) -> Mistake {
     let path = match config.plugins.codecs.iter().position(is_meant) {
         Some(at) => format!("plugins.codecs[{at}]"),
         None if is_meant(&config.plugins.aggregator) => "plugins.aggregator".to_owned(),
+        None if is_meant(&config.plugins.warmer) => "plugins.warmer".to_owned(),
         None => "plugins".to_owned(),
     };
     Mistake::new(path, error)

@@ -7,11 +7,13 @@
 //! - [`gateway`]: builds all rooms from the configuration, serves, drains.
 //! - [`http`]: listeners, routes, answers. [`client`]: the way in for producers that speak HTTP; [`demo`] is one.
 //! - [`market`]: signals in, documents out, documents composed into views.
-//! - [`cache`]: the engine. One memory before the tiers; decode once, compare-and-set everywhere, outcomes for all.
+//! - [`warm`]: asks the warmer plugin for a plan, checks it, carries it out.
 //! - [`source`]: fetches origins over HTTP(S) and writes their answers into the cache.
+//! - [`cache`]: the engine. One memory before the tiers; decode once, compare-and-set everywhere, outcomes for all.
 //! - [`tier`]: memory, disk, memcached, Redis behind one trait.
 //! - [`record`]: the vocabulary: keys, records, the order between them, outcomes.
-//! - [`plugin`]: the only room that names wasmtime. It implements `cache::Codec` and `market::Aggregator`.
+//! - [`plugin`]: the only room that names wasmtime. It implements `cache::Codec`, `market::Aggregator` and
+//!   `warm::Warmer`.
 //! - [`telemetry`]: log and metrics, for every room.
 
 pub mod cache;
@@ -27,3 +29,4 @@ pub mod record;
 pub mod source;
 pub mod telemetry;
 pub mod tier;
+pub mod warm;

@@ -103,6 +103,11 @@ impl Starting {
         self
     }
 
+    /// Leaves the warmer nothing to do, for tests that look at all that is written.
+    pub fn without_tasks(self) -> Self {
+        self.config("[plugins]\nwarmer = { config = { tasks = [] } }")
+    }
+
     /// Adds a variable to its environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));

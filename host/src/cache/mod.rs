@@ -7,31 +7,37 @@
 mod appraiser;
 mod codec;
 mod flight;
+mod placeholder;
 mod policy;
 mod read;
 mod record;
+mod refill;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use quick_cache::sync::Cache as Map;
 use tokio::sync::broadcast;
 
 pub use codec::{Codec, DecodeError, Decoded};
-pub use policy::{KeyPolicy, Policy, PolicyError, TierTtls};
+pub use placeholder::NotPlaced;
+pub use policy::{KeyPolicy, Policy, PolicyError, TTL_MIN, TierTtls};
 pub use read::{Read, Refreshed};
+pub use survey::{Holding, Reads, Survey};
 pub use write::{DeleteDied, Deleted, Put, PutOptions, Verdict};
 
 use crate::record::{Key, Record, TierName, Time, Version, WriteOutcome};
+use crate::telemetry::metrics;
 use crate::tier::{Appraise, Floors, Memory, Tier};
 use appraiser::Appraiser;
 use flight::Flights;
 
-/// Keys whose last version and last look below are remembered; the coldest are forgotten beyond it.
+/// Keys whose last version, misses and last put-back are remembered; the coldest are forgotten beyond it.
 const KEYS_REMEMBERED_MAX: usize = 100_000;
 
 /// Changes that a slow subscriber may fall behind before it is told that it missed some.
@@ -62,8 +68,9 @@ pub struct Cache {
     floors: Floors,
     /// The greatest version seen of each key: an unstamped write must exceed it.
     versions: Map<Key, Version>,
-    /// When the tiers below memory were last asked for each key.
-    looked: Map<Key, Time>,
+    /// Reads of each key that found nothing, since they were last taken.
+    missed: Map<Key, Arc<AtomicU64>>,
+    counters: metrics::HitCounters,
     /// When the greater value of each key was last put back into a tier.
     put_back: Map<(Key, TierName), Time>,
     changes: broadcast::Sender<Change>,
@@ -112,7 +119,8 @@ impl Builder {
             flights: Flights::default(),
             floors: Floors::default(),
             versions: Map::new(KEYS_REMEMBERED_MAX),
-            looked: Map::new(KEYS_REMEMBERED_MAX),
+            missed: Map::new(KEYS_REMEMBERED_MAX),
+            counters: metrics::HitCounters::new(),
             put_back: Map::new(KEYS_REMEMBERED_MAX),
             changes: broadcast::channel(CHANGES_KEPT).0,
         })

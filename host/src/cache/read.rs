@@ -21,10 +21,10 @@ use crate::tier::{Appraise as _, Found, Tier};
 const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// Keys that a tier is asked for in one call, under one deadline.
-const KEYS_AT_ONCE: usize = 64;
+pub(super) const KEYS_AT_ONCE: usize = 64;
 
 /// Below this remaining lifetime a copy is not worth a write, and memcached may end it at once.
-const PROMOTED_LIFETIME_MIN: Duration = Duration::from_secs(2);
+pub(super) const PROMOTED_LIFETIME_MIN: Duration = Duration::from_secs(2);
 
 /// The name of memory among the tiers.
 pub(crate) const MEMORY: &str = "memory";
@@ -45,10 +45,12 @@ pub struct Refreshed {
     pub found: Option<(Arc<Record>, TierName)>,
     /// Tiers that did not answer.
     pub failed: Vec<(TierName, String)>,
+    /// Whether memory took it, or a tier is being given a copy of it.
+    pub moved: bool,
 }
 
 /// A tier's answer about one key.
-enum Answer {
+pub(super) enum Answer {
     Failed,
     Absent,
     Value(Arc<Record>),
@@ -63,16 +65,40 @@ impl Cache {
     /// while the reader already has its answer.
     pub async fn get(self: &Arc<Self>, key: &Key) -> Read {
         let now = Time::now();
-        let read = match self.memory.get(key) {
-            Some(record) if self.is_due(key, now) => {
-                self.take_off(key);
-                stale(record, StaleWhy::Revalidating)
+        match self.memory.hit(key, now) {
+            Some(hit) => {
+                let outcome = if hit.is_due && !self.tiers.is_empty() {
+                    self.take_off(key);
+                    self.from_memory(Some(StaleWhy::Revalidating))
+                } else {
+                    self.from_memory((!hit.record.is_fresh(now)).then_some(StaleWhy::NotRenewed))
+                };
+                Read { record: Some(hit.record), outcome }
             }
-            Some(record) => from_memory(record, now),
-            None => self.from_below(key).await,
-        };
-        metrics::read(&read.outcome);
-        read
+            None => {
+                let read = self.from_below(key).await;
+                if read.record.is_none() {
+                    self.note_miss(key);
+                }
+                metrics::read(&read.outcome);
+                read
+            }
+        }
+    }
+
+    /// The outcome of a read that memory answered, fresh or stale for this reason; counted.
+    fn from_memory(&self, stale: Option<StaleWhy>) -> ReadOutcome {
+        let tier = self.memory.name().clone();
+        match stale {
+            None => {
+                self.counters.hit.increment(1);
+                ReadOutcome::Hit { tier }
+            }
+            Some(why) => {
+                self.counters.stale.increment(1);
+                ReadOutcome::Stale { tier, why }
+            }
+        }
     }
 
     /// What memory holds, without a look below.
@@ -115,16 +141,17 @@ impl Cache {
                     Ok(found) => self.judge(tier, key, found.get(at).and_then(Option::as_ref)),
                 });
             }
-            if failed.len() < self.tiers.len() || self.tiers.is_empty() {
-                self.looked.insert(key.clone(), now);
-            }
+            let answered = failed.len() < self.tiers.len();
             all.push(self.reconcile(key, now, &seen, failed, copies));
+            if answered {
+                self.looked(key, now);
+            }
         }
     }
 
-    fn is_due(&self, key: &Key, now: Time) -> bool {
-        let pause = self.policy.of(key).ttl.memory;
-        !self.tiers.is_empty() && self.looked.get(key).is_none_or(|looked| now.since(looked) >= pause)
+    /// Notes that the tiers below hold nothing greater than memory does.
+    pub(super) fn looked(&self, key: &Key, now: Time) {
+        self.memory.looked(key, now.after(self.policy.of(key).ttl.memory));
     }
 
     /// Starts a flight for `key`, or joins the one under way.
@@ -172,7 +199,7 @@ impl Cache {
         }
     }
 
-    fn judge(&self, tier: &Arc<dyn Tier>, key: &Key, found: Option<&Found>) -> Answer {
+    pub(super) fn judge(&self, tier: &Arc<dyn Tier>, key: &Key, found: Option<&Found>) -> Answer {
         match found {
             None => {
                 self.appraiser.saw_nothing(tier.name(), key, Time::now());
@@ -208,11 +235,10 @@ impl Cache {
             order.then_with(|| a.lifetime_end.cmp(&b.lifetime_end))
         });
         let Some((record, place)) = greatest.filter(|(record, _)| record.is_live(now)) else {
-            return Refreshed { found: None, failed };
+            return Refreshed { found: None, failed, moved: false };
         };
-        if place.is_some() {
-            self.adopt(key, &record, now);
-        }
+        let adopted = place.is_some() && self.adopt(key, &record, now);
+        let before = copies.len();
         // The slowest tier that has it tells how long it still lives for those above.
         let held = seen.iter().enumerate().rev().find_map(|(at, answer)| match answer {
             Answer::Value(same) if same.digest == record.digest && same.version == record.version => Some((at, same)),
@@ -228,7 +254,7 @@ impl Cache {
             copies.push(Copy { key: key.clone(), record: record.clone(), tier: at, why });
         }
         let tier = place.map_or_else(|| TierName::new(MEMORY), |at| self.tiers[at].name().clone());
-        Refreshed { found: Some((record, tier)), failed }
+        Refreshed { found: Some((record, tier)), failed, moved: adopted || copies.len() > before }
     }
 
     /// Tells when a tier stops answering and when it answers again, and not at every look between.
@@ -245,18 +271,20 @@ impl Cache {
         }
     }
 
-    /// Takes a value found below into memory.
-    fn adopt(&self, key: &Key, record: &Arc<Record>, now: Time) {
+    /// Takes a value found below into memory; says whether memory has other data now.
+    fn adopt(&self, key: &Key, record: &Arc<Record>, now: Time) -> bool {
         let before = self.memory.get(key);
         self.saw(key, record.version);
         let outcome = self.memory.set(key, record.clone(), now);
-        if outcome == WriteOutcome::Stored {
-            if before.is_none_or(|before| differs(&before, record)) {
-                self.announce(Change::Value(key.clone(), record.clone()));
-            }
-        } else {
+        if outcome != WriteOutcome::Stored {
             tracing::debug!(%key, outcome = outcome.label(), "memory holds a greater value than the one found below");
+            return false;
         }
+        let changed = before.is_none_or(|before| differs(&before, record));
+        if changed {
+            self.announce(Change::Value(key.clone(), record.clone()));
+        }
+        changed
     }
 
     async fn copy(&self, copies: Vec<Copy>) {
@@ -340,7 +368,8 @@ impl Drop for EndOfFlight<'_> {
     }
 }
 
-async fn ask(tier: &Arc<dyn Tier>, keys: &[Key], deadline: Instant) -> Result<Vec<Option<Found>>, String> {
+/// What a tier answers by `deadline`.
+pub(super) async fn ask(tier: &Arc<dyn Tier>, keys: &[Key], deadline: Instant) -> Result<Vec<Option<Found>>, String> {
     metrics::tier_read(tier.name());
     match timeout_at(deadline, tier.read(keys)).await {
         Ok(Ok(found)) => Ok(found),
@@ -353,16 +382,4 @@ async fn ask(tier: &Arc<dyn Tier>, keys: &[Key], deadline: Instant) -> Result<Ve
             Err("no answer within the deadline".to_owned())
         }
     }
-}
-
-fn from_memory(record: Arc<Record>, now: Time) -> Read {
-    if record.is_fresh(now) {
-        Read { record: Some(record), outcome: ReadOutcome::Hit { tier: TierName::new(MEMORY) } }
-    } else {
-        stale(record, StaleWhy::NotRenewed)
-    }
-}
-
-fn stale(record: Arc<Record>, why: StaleWhy) -> Read {
-    Read { record: Some(record), outcome: ReadOutcome::Stale { tier: TierName::new(MEMORY), why } }
 }

@@ -36,16 +36,19 @@ pub(super) fn own_timestamp(decoded: &Decoded, now: Time) -> Option<Time> {
 /// The record that `decoded`, read from `payload`, stands for.
 pub(super) fn record(payload: &Bytes, decoded: Decoded, rule: &KeyPolicy, about: Circumstances) -> Record {
     let bytes = decoded.canonical.clone().unwrap_or_else(|| payload.clone());
+    let kind = if is_placeholder(payload, &bytes) { Kind::Placeholder } else { decoded.kind };
+    // Nobody is served a stand-in for data past its own life.
+    let grace = if kind == Kind::Real { rule.grace } else { Duration::ZERO };
     Record {
         digest: Digest::of(&bytes),
-        kind: if is_placeholder(payload, &bytes) { Kind::Placeholder } else { decoded.kind },
+        kind,
         version: about.version,
         rank: if decoded.schema_version.is_some() { RANK_VERSIONED } else { 0 },
         schema: decoded.schema,
         produced_at: about.produced_at,
         soft_expiry: about.lifetime_end.min(about.produced_at.after(rule.fresh)),
         lifetime_end: about.lifetime_end,
-        hard_expiry: about.lifetime_end.after(rule.grace),
+        hard_expiry: about.lifetime_end.after(grace),
         foreign: match about.origin {
             Origin::Tier(_) => decoded.canonical.map(|_| payload.clone()),
             Origin::Gateway(_) => None,

@@ -209,7 +209,7 @@ impl Cache {
         Version(now.micros().max(last.saturating_add(1)))
     }
 
-    async fn write(
+    pub(super) async fn write(
         self: &Arc<Self>,
         key: &Key,
         record: &Arc<Record>,
@@ -267,7 +267,7 @@ impl Cache {
         self.saw(key, record.version);
         let outcome = self.memory.set(key, record.clone(), Time::now());
         if outcome == WriteOutcome::Stored {
-            self.looked.insert(key.clone(), Time::now());
+            self.looked(key, Time::now());
             self.announce(Change::Value(key.clone(), record.clone()));
         }
         outcome
@@ -316,7 +316,7 @@ impl Cache {
 }
 
 /// Nothing but `Stored` goes unsaid.
-fn report(key: &Key, tier: &TierName, outcome: &WriteOutcome, record: &Record, from: &str) {
+pub(super) fn report(key: &Key, tier: &TierName, outcome: &WriteOutcome, record: &Record, from: &str) {
     let Some(reason) = outcome.reason() else { return };
     let (label, kind) = (outcome.label(), record.kind.as_str());
     match outcome {

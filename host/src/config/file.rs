@@ -1,5 +1,6 @@
 //! The shape of `tiergate.toml`, and how it is read without stopping at the first mistake.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +11,11 @@ use serde_path_to_error::{Segment, Track};
 use toml::{Table, Value};
 
 use super::Mistake;
-use crate::cache::{KeyPolicy, Policy};
+use crate::cache::{KeyPolicy, Policy, TTL_MIN};
 use crate::http::Secret;
+use crate::record::Key;
 use crate::telemetry::log;
-use crate::{http, market, plugin};
+use crate::{http, market, plugin, source, warm};
 
 /// Wrong values that are set aside before the rest is no longer looked at.
 const MISTAKES_MAX: usize = 100;
@@ -27,6 +29,8 @@ pub(super) struct File {
     pub ttl: Vec<Ttl>,
     pub cache: Cache,
     pub market: Market,
+    pub warmer: Warmer,
+    pub source: Vec<Source>,
     pub http: Http,
     pub plugins: Plugins,
     #[serde(deserialize_with = "log_config")]
@@ -67,6 +71,34 @@ pub(super) struct Market {
 
 #[derive(Deserialize)]
 #[serde(default)]
+pub(super) struct Warmer {
+    #[serde(with = "humantime_serde")]
+    every: Duration,
+    actions_max: u32,
+    #[serde(with = "humantime_serde")]
+    placeholder_ttl: Duration,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Source {
+    name: String,
+    key: String,
+    url: String,
+    codec: Option<String>,
+    #[serde(with = "humantime_serde")]
+    interval: Duration,
+    #[serde(default, with = "humantime_serde")]
+    timeout: Option<Duration>,
+    #[serde(default = "source_bytes_max")]
+    bytes_max: ByteSize,
+    #[serde(default, with = "humantime_serde")]
+    ttl: Option<Duration>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
 pub(super) struct Http {
     listen: SocketAddr,
     unix: Option<PathBuf>,
@@ -89,6 +121,7 @@ pub(super) struct Http {
 pub(super) struct Plugins {
     codecs: Option<Vec<Plugin>>,
     aggregator: Option<Plugin>,
+    warmer: Option<Plugin>,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +238,66 @@ impl Market {
     }
 }
 
+impl Default for Warmer {
+    fn default() -> Self {
+        let warm::Config { every, actions_max, placeholder_ttl } = warm::Config::default();
+        Self { every, actions_max, placeholder_ttl }
+    }
+}
+
+impl Warmer {
+    pub fn check(&self, mistakes: &mut Vec<Mistake>) -> warm::Config {
+        if self.every < Duration::from_millis(100) || self.every > Duration::from_secs(60) {
+            mistakes.push(Mistake::new("warmer.every", "must be from 100ms to 60s"));
+        }
+        if self.actions_max == 0 || self.actions_max > 1_000 {
+            mistakes.push(Mistake::new("warmer.actions_max", "must be from 1 to 1000"));
+        }
+        if self.placeholder_ttl < TTL_MIN || self.placeholder_ttl > Duration::from_secs(300) {
+            mistakes.push(Mistake::new("warmer.placeholder_ttl", "must be from 2s to 300s"));
+        }
+        warm::Config { every: self.every, actions_max: self.actions_max, placeholder_ttl: self.placeholder_ttl }
+    }
+}
+
+/// For a source that names none and whose interval is longer.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const fn source_bytes_max() -> ByteSize {
+    ByteSize::mib(4)
+}
+
+impl Source {
+    /// The source number `at`. A header that begins with `$` names the variable of the environment that holds its value.
+    pub fn check(self, at: usize, mistakes: &mut Vec<Mistake>) -> Option<source::Config> {
+        let mut headers = Vec::new();
+        for (name, value) in self.headers {
+            match value.strip_prefix('$').map(|variable| (variable, std::env::var(variable))) {
+                None => headers.push((name, value.into())),
+                Some((_, Ok(value))) => headers.push((name, value.into())),
+                Some((variable, Err(_))) => {
+                    let message = format!("the environment has no variable `{variable}`; set it, or leave the header out");
+                    mistakes.push(Mistake::new(format!("source[{at}].headers.{name}"), message));
+                }
+            }
+        }
+        let key = Key::new(&self.key)
+            .map_err(|error| mistakes.push(Mistake::new(format!("source[{at}].key"), error)))
+            .ok()?;
+        Some(source::Config {
+            name: self.name,
+            key,
+            url: self.url.into(),
+            codec: self.codec,
+            interval: self.interval,
+            timeout: self.timeout.unwrap_or(SOURCE_TIMEOUT.min(self.interval)),
+            bytes_max: self.bytes_max.as_u64(),
+            ttl: self.ttl,
+            headers,
+        })
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         let http = http::Config::default();
@@ -276,6 +369,9 @@ impl Plugins {
         }
         if let Some(aggregator) = self.aggregator {
             config.aggregator = aggregator.into_spec("aggregator");
+        }
+        if let Some(warmer) = self.warmer {
+            config.warmer = warmer.into_spec("warmer");
         }
         config
     }

@@ -14,7 +14,7 @@ use crate::cache::{self, Policy};
 use crate::plugin;
 use crate::telemetry::log;
 use crate::tier::{disk, memcached, redis};
-use crate::{http, market};
+use crate::{http, market, source, warm};
 
 /// The longest that a reader may be made to wait for a tier.
 const DEADLINE_MAX: Duration = Duration::from_secs(60);
@@ -30,6 +30,10 @@ pub struct Config {
     pub cache: cache::Config,
     /// See [`market::Config`].
     pub market: market::Config,
+    /// See [`warm::Config`].
+    pub warm: warm::Config,
+    /// The origins that the warmer may fetch from, in the order of the configuration.
+    pub sources: Vec<source::Config>,
     /// See [`http::Config`].
     pub http: http::Config,
     /// See [`plugin::Config`].
@@ -109,7 +113,8 @@ impl Config {
         let tiers = vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
         // Where others may reach the listener, the feed needs a token as any producer does.
         let write_token = self.http.write_token.clone().or_else(|| http::Secret::random().ok());
-        Self { data_dir, tiers, http: http::Config { write_token, ..self.http }, ..self }
+        // Its data is recorded; an origin of today has no place beside it.
+        Self { data_dir, tiers, sources: Vec::new(), http: http::Config { write_token, ..self.http }, ..self }
     }
 
     fn check(file: file::File, mistakes: &mut Vec<Mistake>) -> Self {
@@ -121,6 +126,9 @@ impl Config {
             mistakes.push(Mistake::new("log.level", format!("{error}; write `info` or `tiergate::tier=debug,info`")));
         }
         let market = file.market.check(mistakes);
+        let warm = file.warmer.check(mistakes);
+        let plugins = file.plugins.into_config();
+        let sources = sources(file.source, &plugins, mistakes);
         if file.cache.deadline.is_zero() || file.cache.deadline > DEADLINE_MAX {
             mistakes.push(Mistake::new("cache.deadline", "must be more than 0s and at most 60s"));
         }
@@ -133,8 +141,10 @@ impl Config {
                 memory_bytes_max: file.cache.memory_bytes_max.as_u64(),
             },
             market,
+            warm,
+            sources,
             http,
-            plugins: file.plugins.into_config(),
+            plugins,
             log: file.log,
         }
     }
@@ -191,6 +201,30 @@ fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
         }
         other => Err(format!("unknown kind of tier `{other}`; {FORMS}")),
     }
+}
+
+/// The sources without a mistake of their own; with others beside them they are not run, so their places may differ.
+fn sources(
+    sources: Vec<file::Source>,
+    plugins: &plugin::Config,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<source::Config> {
+    let before = mistakes.len();
+    let read: Vec<_> =
+        sources.into_iter().enumerate().filter_map(|(at, source)| source.check(at, mistakes)).collect();
+    if mistakes.len() == before {
+        let wrong = source::check(&read).into_iter();
+        mistakes.extend(wrong.map(|wrong| Mistake::new(format!("source[{}].{}", wrong.index, wrong.field), wrong.message)));
+    }
+    for (at, source) in read.iter().enumerate() {
+        let codec = source.codec.as_deref().filter(|codec| plugins.codecs.iter().all(|known| known.name != *codec));
+        if let Some(codec) = codec {
+            let known: Vec<_> = plugins.codecs.iter().map(|codec| codec.name.as_str()).collect();
+            let message = format!("there is no codec `{codec}`; there are: {}", known.join(", "));
+            mistakes.push(Mistake::new(format!("source[{at}].codec"), message));
+        }
+    }
+    read
 }
 
 fn policy(rules: &[file::Ttl], mistakes: &mut Vec<Mistake>) -> Policy {

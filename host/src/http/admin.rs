@@ -5,6 +5,7 @@
 //! | `GET /metrics` | Prometheus metrics |
 //! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256 |
+//! | `GET /api/admin/warmer` | every key that is kept warm: last warmed, failures, next attempt; every source |
 //! | `GET /healthz` | 200 while the process serves |
 
 use futures_util::future::join_all;
@@ -30,6 +31,10 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
         }
         (&Method::GET, "/api/admin/tiers") => respond::json(StatusCode::OK, &tiers(app).await),
         (&Method::GET, "/api/admin/plugins") => respond::json(StatusCode::OK, &(app.plugins)()),
+        (&Method::GET, "/api/admin/warmer") => {
+            let body = json!({ "warmer": app.warm.status(), "sources": app.sources.status() });
+            respond::json(StatusCode::OK, &body)
+        }
         (method, path) => {
             let message = format!("there is no route `{method} {}`", path.escape_default());
             Refusal::new(StatusCode::NOT_FOUND, "no-route", message).answer()

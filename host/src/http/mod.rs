@@ -29,6 +29,8 @@ pub use listener::Listener;
 
 use crate::cache::Cache;
 use crate::market::Market;
+use crate::source::Sources;
+use crate::warm::Warm;
 
 /// The HTTP room's own settings.
 #[derive(Clone, Debug)]
@@ -83,6 +85,10 @@ pub struct App {
     pub cache: Arc<Cache>,
     /// The market behind the dashboard and `/api/signals`.
     pub market: Arc<Market>,
+    /// The warming, for the admin listener.
+    pub warm: Arc<Warm>,
+    /// The sources, for the admin listener.
+    pub sources: Arc<Sources>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// What the admin listener asks for.

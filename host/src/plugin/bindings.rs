@@ -11,6 +11,7 @@ use super::imports::Host;
 pub(super) use aggregator::AggregatorPlugin;
 pub(super) use codec::CodecPlugin;
 pub(super) use common::tiergate::plugin::types;
+pub(super) use warmer::WarmerPlugin;
 pub(super) use common::{Common, CommonIndices};
 
 pub(super) mod common {
@@ -34,6 +35,20 @@ pub(super) mod codec {
 pub(super) mod aggregator {
     wasmtime::component::bindgen!({
         world: "aggregator-plugin",
+        path: "../wit",
+        with: {
+            "tiergate:plugin/types": super::common::tiergate::plugin::types,
+            "tiergate:plugin/host-log": super::common::tiergate::plugin::host_log,
+            "tiergate:plugin/host-clock": super::common::tiergate::plugin::host_clock,
+            "tiergate:plugin/host-random": super::common::tiergate::plugin::host_random,
+            "tiergate:plugin/host-metrics": super::common::tiergate::plugin::host_metrics,
+        },
+    });
+}
+
+pub(super) mod warmer {
+    wasmtime::component::bindgen!({
+        world: "warmer-plugin",
         path: "../wit",
         with: {
             "tiergate:plugin/types": super::common::tiergate::plugin::types,
@@ -78,6 +93,19 @@ impl World for AggregatorPlugin {
 
     fn find(component: &InstancePre<Host>) -> Result<Self::Indices> {
         aggregator::AggregatorPluginIndices::new(component)
+    }
+
+    fn bind(indices: &Self::Indices, store: &mut Store<Host>, instance: &Instance) -> Result<Self> {
+        indices.load(store, instance)
+    }
+}
+
+impl World for WarmerPlugin {
+    const NAME: &'static str = "warmer-plugin";
+    type Indices = warmer::WarmerPluginIndices;
+
+    fn find(component: &InstancePre<Host>) -> Result<Self::Indices> {
+        warmer::WarmerPluginIndices::new(component)
     }
 
     fn bind(indices: &Self::Indices, store: &mut Store<Host>, instance: &Instance) -> Result<Self> {

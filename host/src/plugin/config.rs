@@ -13,10 +13,14 @@ pub struct Config {
     pub codecs: Vec<PluginSpec>,
     /// The aggregator.
     pub aggregator: PluginSpec,
+    /// The warmer.
+    pub warmer: PluginSpec,
     /// For each instance of a codec.
     pub codec_limits: Limits,
     /// For the aggregator's instance.
     pub aggregator_limits: Limits,
+    /// For the warmer's instance.
+    pub warmer_limits: Limits,
     /// Instances of each codec, which are made when they are needed. A call that finds all of them busy waits a moment.
     pub codec_instances: NonZeroUsize,
 }
@@ -44,10 +48,19 @@ impl Default for Config {
         Self {
             codecs: vec![PluginSpec::built_in("codecs"), PluginSpec::built_in("binance")],
             aggregator: PluginSpec::built_in("aggregator"),
+            warmer: PluginSpec::built_in("warmer"),
             codec_limits: Limits::CODEC,
             aggregator_limits: Limits::AGGREGATOR,
+            warmer_limits: Limits::WARMER,
             codec_instances: INSTANCES_PER_PROCESSOR.saturating_mul(processors),
         }
+    }
+}
+
+impl Config {
+    /// Every plugin, the codecs first.
+    pub fn specs(&self) -> impl Iterator<Item = &PluginSpec> {
+        self.codecs.iter().chain([&self.aggregator, &self.warmer])
     }
 }
 

@@ -119,6 +119,35 @@ const AGGREGATOR: &str = r#"
   (export "cabi_post_tiergate:plugin/aggregator@0.1.0#compose" (func $forget)))
 "#;
 
+/// A warmer that counts its plans, and gives the count as the reason to leave the one key that it watches. A budget of 1 traps,
+/// one of 2 never ends, and one of 3 names what is no key.
+const WARMER: &str = r#"
+(module
+  COMMON
+  (data (i32.const 600) "\00\00\00\00\b8\0b\00\00\04\00\00\00")
+  (func (export "tiergate:plugin/state@0.1.0#save") (result i32) (i32.const 600))
+  (func (export "tiergate:plugin/state@0.1.0#restore") (param i32 i32) (result i32)
+    (i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))
+
+  (data (i32.const 800) "good") (data (i32.const 808) "bad key")
+  (data (i32.const 840) "\50\03\00\00\01\00\00\00\20\03\00\00\04\00\00\00")
+  (func (export "tiergate:plugin/warmer@0.1.0#watches") (result i32) (i32.const 840))
+
+  ;; One action: key, step, body, priority, next-at, reason.
+  (data (i32.const 1100) "\00\00\00\00\60\04\00\00\01\00\00\00")
+  (data (i32.const 1120) "\20\03\00\00\04\00\00\00\03\00\00\00\00\00\00\00\00\00\00\00\01")
+  (data (i32.const 1160) "\10\08\00\00\01\00\00\00")
+  (func (export "tiergate:plugin/warmer@0.1.0#plan") (param i64 i32 i32) (param $budget i32) (result i32)
+    (i32.store (i32.const 3000) (i32.add (i32.load (i32.const 3000)) (i32.const 1)))
+    (if (i32.eq (local.get $budget) (i32.const 1)) (then unreachable))
+    (if (i32.eq (local.get $budget) (i32.const 2)) (then (loop $forever (br $forever))))
+    (if (i32.eq (local.get $budget) (i32.const 3)) (then
+      (i32.store (i32.const 1120) (i32.const 808)) (i32.store (i32.const 1124) (i32.const 7))))
+    (i32.store8 (i32.const 2064) (i32.add (i32.const 48) (i32.load (i32.const 3000))))
+    (i32.const 1100))
+  (export "cabi_post_tiergate:plugin/warmer@0.1.0#plan" (func $forget)))
+"#;
+
 /// A component of `world` from a core module as text.
 pub(super) fn component(world: &str, wat: &str) -> Vec<u8> {
     let mut module = wat::parse_str(wat).unwrap();
@@ -139,6 +168,11 @@ pub(super) fn codec(pattern: &str) -> Vec<u8> {
 /// The aggregator that counts.
 pub(super) fn aggregator() -> Vec<u8> {
     component("aggregator-plugin", &AGGREGATOR.replace("COMMON", COMMON))
+}
+
+/// The warmer that counts.
+pub(super) fn warmer() -> Vec<u8> {
+    component("warmer-plugin", &WARMER.replace("COMMON", COMMON))
 }
 
 /// `component` as a file in `dir`, to be loaded under `name`.

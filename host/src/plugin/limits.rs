@@ -26,6 +26,10 @@ impl Limits {
     pub const CODEC: Self =
         Self { memory: ByteSize::mib(64), deadline: Duration::from_millis(50), output: ByteSize::mib(16) };
 
+    /// For the warmer, which is asked about once a second and is in nobody's path.
+    pub const WARMER: Self =
+        Self { memory: ByteSize::mib(32), deadline: Duration::from_millis(250), output: ByteSize::mib(4) };
+
     /// For the aggregator, which has a thread of its own.
     pub const AGGREGATOR: Self =
         Self { memory: ByteSize::mib(256), deadline: Duration::from_secs(1), output: ByteSize::mib(16) };

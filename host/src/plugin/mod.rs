@@ -1,8 +1,8 @@
-//! Plugins: WebAssembly components that decide what a payload must look like and what signals add up to.
+//! Plugins: WebAssembly components that decide what a payload must look like, what signals add up to, and what to warm.
 //!
 //! [`Plugins::load`] checks and starts all of them. Each call runs in a sandbox: a store of its own, with bounded memory,
 //! time, stack and output; any failure costs that call and that instance, and is a [`PluginError`] that names the plugin. A
-//! [`Slot`] is the place where one plugin runs. [`CodecRouter`] serves the cache, [`AggregatorSlot`] the market.
+//! [`Slot`] is the place where one plugin runs. [`CodecRouter`] serves the cache, [`AggregatorSlot`] the market, [`WarmerSlot`] the warming.
 //!
 //! Nothing outside of this room names a type of the engine, and no native code stands in for a plugin.
 
@@ -22,6 +22,7 @@ mod loader;
 mod meter;
 mod sandbox;
 mod slot;
+mod warmer;
 
 #[cfg(test)]
 mod guest;
@@ -37,6 +38,7 @@ pub use config::{Config, PluginSpec};
 pub use error::{Cause, PluginError};
 pub use limits::Limits;
 pub use slot::{Generation, Identity, Slot, SlotStatus};
+pub use warmer::WarmerSlot;
 
 use loader::Loader;
 
@@ -50,6 +52,8 @@ pub struct Plugins {
     pub codecs: Arc<CodecRouter>,
     /// The aggregator, for the market.
     pub aggregator: Arc<AggregatorSlot>,
+    /// The warmer, for the warming.
+    pub warmer: Arc<WarmerSlot>,
 }
 
 // === impl Plugins ===
@@ -87,9 +91,21 @@ impl Plugins {
         });
         let aggregator = aggregator.map_err(|error| errors.push(error));
 
-        match (codecs, aggregator) {
-            (Ok(codecs), Ok(aggregator)) if errors.is_empty() => {
-                let plugins = Self { codecs: Arc::new(codecs), aggregator: Arc::new(aggregator) };
+        let spec = &config.warmer;
+        let warmer = loader.load(spec, &config.warmer_limits).and_then(|warmer| {
+            warmer::probe(&warmer).map_err(|error| warmer.identity.located(error))?;
+            let slot = Slot::new(spec.name.as_str().into(), warmer.identity.clone(), Arc::new(warmer));
+            Ok(WarmerSlot::new(slot))
+        });
+        let warmer = warmer.map_err(|error| errors.push(error));
+
+        match (codecs, aggregator, warmer) {
+            (Ok(codecs), Ok(aggregator), Ok(warmer)) if errors.is_empty() => {
+                let plugins = Self {
+                    codecs: Arc::new(codecs),
+                    aggregator: Arc::new(aggregator),
+                    warmer: Arc::new(warmer),
+                };
                 for SlotStatus { slot, plugin, version, sha256, .. } in plugins.status() {
                     tracing::info!(%slot, %plugin, version = version.as_deref(), %sha256, "plugin loaded");
                 }
@@ -102,23 +118,24 @@ impl Plugins {
     /// All slots as operators see them.
     pub fn status(&self) -> Vec<SlotStatus> {
         let mut slots = self.codecs.status();
-        slots.push(self.aggregator.status());
+        slots.extend([self.aggregator.status(), self.warmer.status()]);
         slots
     }
 }
 
 fn start(config: &Config, cache_dir: &Path) -> wasmtime::Result<Loader> {
     let codecs = config.codecs.len().saturating_mul(config.codec_instances.get());
-    let instances = codecs.saturating_add(1).saturating_mul(GENERATIONS);
-    let memory = config.codec_limits.memory.max(config.aggregator_limits.memory);
+    // One aggregator and one warmer.
+    let instances = codecs.saturating_add(2).saturating_mul(GENERATIONS);
+    let memory = config.codec_limits.memory.max(config.aggregator_limits.memory).max(config.warmer_limits.memory);
     Loader::new(engine::start(instances, usize::try_from(memory.as_u64())?)?, cache_dir)
 }
 
 /// Two plugins of one name could not be told apart.
 fn duplicates(config: &Config) -> Vec<PluginError> {
     let mut seen = BTreeSet::new();
-    let specs = config.codecs.iter().chain([&config.aggregator]);
-    specs
+    config
+        .specs()
         .filter(|spec| !seen.insert(&spec.name))
         .map(|spec| PluginError {
             plugin: spec.name.as_str().into(),
@@ -150,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let plugins = Plugins::load(Config::default(), &dir.path().join("code")).unwrap();
         let slots = plugins.status();
-        assert_eq!(slots.iter().map(|slot| &*slot.slot).collect::<Vec<_>>(), ["codecs", "binance", "aggregator"]);
+        assert_eq!(slots.iter().map(|slot| &*slot.slot).collect::<Vec<_>>(), ["codecs", "binance", "aggregator", "warmer"]);
         assert!(slots.iter().all(|slot| slot.generation == 1 && slot.sha256.len() == 64 && slot.version.is_some()));
 
         let key = Key::new("analysis:signals").unwrap();

@@ -84,6 +84,11 @@ pub struct SourceStatus {
     pub history: History,
 }
 
+/// Everything that is wrong with `configs`, before anything is built from them.
+pub fn check(configs: &[Config]) -> Vec<Mistake> {
+    check::check(configs).1
+}
+
 // === impl Sources ===
 
 impl Sources {

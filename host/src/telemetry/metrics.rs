@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::record::{DeleteOutcome, Key, ReadOutcome, Repair, TierName, WriteOutcome};
@@ -22,6 +22,13 @@ const SIGNALS: &str = "tiergate_signals_total";
 const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
 const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
 const CONNECTIONS: &str = "tiergate_connections";
+const WARMER_ACTIONS: &str = "tiergate_warmer_actions_total";
+const WARMER_PLAN_FAILURES: &str = "tiergate_warmer_plan_failures";
+const WARMER_PLAN_AGE: &str = "tiergate_warmer_last_plan_age_seconds";
+const WARMER_WARM: &str = "tiergate_warmer_warm";
+const WARMER_FAILURES: &str = "tiergate_warmer_failures";
+const WARMER_LAST: &str = "tiergate_warmer_last_warmed_age_seconds";
+const WARMER_NEXT: &str = "tiergate_warmer_next_attempt_seconds";
 const AGE: &str = "cache_age_seconds";
 
 /// Seconds, from a cheap call to a slow tier.
@@ -59,6 +66,13 @@ fn describe() {
     describe_counter!(SIGNALS, "Signals posted by outcome");
     describe_counter!(HTTP_REQUESTS, "Requests by listener and status");
     describe_gauge!(CONNECTIONS, "Open connections of the data listeners");
+    describe_counter!(WARMER_ACTIONS, "Actions of the warmer by step and fate");
+    describe_gauge!(WARMER_PLAN_FAILURES, "Plans in a row that the warmer did not make");
+    describe_gauge!(WARMER_PLAN_AGE, Unit::Seconds, "Time since the warmer's last plan");
+    describe_gauge!(WARMER_WARM, "1 while a watched key has real and fresh data, else 0");
+    describe_gauge!(WARMER_FAILURES, "Attempts in a row that failed to warm a watched key");
+    describe_gauge!(WARMER_LAST, Unit::Seconds, "Time since a watched key was last warmed");
+    describe_gauge!(WARMER_NEXT, Unit::Seconds, "Time until the warmer means to look at a watched key again");
     describe_gauge!(
         AGE,
         Unit::Seconds,
@@ -90,6 +104,28 @@ pub fn read(outcome: &ReadOutcome) {
         ReadOutcome::Miss | ReadOutcome::Unavailable { .. } => String::new(),
     };
     counter!(READS, "outcome" => outcome.label(), "tier" => tier).increment(1);
+}
+
+/// What memory answers, which is too frequent to look a counter up by its labels.
+pub struct HitCounters {
+    /// Fresh values.
+    pub hit: Counter,
+    /// Stale values.
+    pub stale: Counter,
+}
+
+impl HitCounters {
+    /// The counters of the recorder that is installed now.
+    pub fn new() -> Self {
+        let of = |outcome| counter!(READS, "outcome" => outcome, "tier" => "memory");
+        Self { hit: of("hit"), stale: of("stale") }
+    }
+}
+
+impl Default for HitCounters {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A copy of a greater value that a tier was given.
@@ -159,4 +195,30 @@ pub fn answered(listener: &'static str, status: u16) {
 /// A connection was opened (`1.0`) or closed (`-1.0`).
 pub fn connections(change: f64) {
     gauge!(CONNECTIONS).increment(change);
+}
+
+/// An action of the warmer ended.
+pub fn warmer_action(step: &'static str, fate: &'static str) {
+    counter!(WARMER_ACTIONS, "step" => step, "fate" => fate).increment(1);
+}
+
+/// How planning goes.
+pub fn plans(failures: u32, since_last: Option<Duration>) {
+    gauge!(WARMER_PLAN_FAILURES).set(failures);
+    if let Some(age) = since_last {
+        gauge!(WARMER_PLAN_AGE).set(age.as_secs_f64());
+    }
+}
+
+/// How a watched key stands.
+pub fn warmer_task(key: &str, warm: bool, failures: u32, last: Option<Duration>, next: Option<Duration>) {
+    let label = || key.to_owned();
+    gauge!(WARMER_WARM, "key" => label()).set(if warm { 1.0 } else { 0.0 });
+    gauge!(WARMER_FAILURES, "key" => label()).set(failures);
+    if let Some(last) = last {
+        gauge!(WARMER_LAST, "key" => label()).set(last.as_secs_f64());
+    }
+    if let Some(next) = next {
+        gauge!(WARMER_NEXT, "key" => label()).set(next.as_secs_f64());
+    }
 }

@@ -1,10 +1,11 @@
 //! [`Memory`]: the fastest tier, in this process, lost when it ends.
 //!
-//! A hit is one lookup under a shard's shared lock. Writers of a key take turns on a stripe, so that comparing with the
+//! A hit is one lookup under a shard's shared lock, and tells in the same step whether another look below is due. Writers of a key take turns on a stripe, so that comparing with the
 //! value held and replacing it are one step; readers never wait for a stripe. This is the only tier that remembers absence
 //! ([`Kind::Negative`](crate::record::Kind::Negative)).
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -39,10 +40,27 @@ pub struct Config {
 pub struct Memory {
     name: TierName,
     bytes_max: u64,
-    records: Cache<Key, Arc<Record>, BySize>,
+    entries: Cache<Key, Arc<Entry>, BySize>,
     stripes: [Mutex<()>; STRIPES],
     hasher: RandomState,
     floors: Floors,
+}
+
+/// A record with what only this process knows of its key.
+struct Entry {
+    record: Arc<Record>,
+    /// When the tiers below should be asked again, in Unix microseconds; 0 when they never were.
+    look_at: AtomicU64,
+    /// Hits that were not taken yet.
+    hits: AtomicU64,
+}
+
+/// A live record that was read.
+pub struct Hit {
+    /// The record.
+    pub record: Arc<Record>,
+    /// Whether another look below is due.
+    pub is_due: bool,
 }
 
 #[derive(Clone)]
@@ -58,11 +76,16 @@ impl Default for Config {
 
 // === impl BySize ===
 
-impl Weighter<Key, Arc<Record>> for BySize {
-    fn weight(&self, key: &Key, record: &Arc<Record>) -> u64 {
-        let foreign = record.foreign.as_ref().map_or(0, |bytes| bytes.len());
-        (ENTRY_OVERHEAD_BYTES + key.as_str().len() + record.bytes.len() + foreign) as u64
+impl Weighter<Key, Arc<Entry>> for BySize {
+    fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
+        size(key, &entry.record) as u64
     }
+}
+
+/// Bytes that a record takes, with its key.
+fn size(key: &Key, record: &Record) -> usize {
+    let foreign = record.foreign.as_ref().map_or(0, |bytes| bytes.len());
+    ENTRY_OVERHEAD_BYTES + key.as_str().len() + record.bytes.len() + foreign
 }
 
 // === impl Memory ===
@@ -73,7 +96,7 @@ impl Memory {
         Self {
             name: TierName::new("memory"),
             bytes_max: config.bytes_max,
-            records: Cache::with_weighter(ENTRIES_EXPECTED, config.bytes_max, BySize),
+            entries: Cache::with_weighter(ENTRIES_EXPECTED, config.bytes_max, BySize),
             stripes: std::array::from_fn(|_| Mutex::new(())),
             hasher: RandomState::new(),
             floors: Floors::default(),
@@ -82,7 +105,37 @@ impl Memory {
 
     /// The live record of `key`.
     pub fn get(&self, key: &Key) -> Option<Arc<Record>> {
-        self.records.get(key).filter(|record| record.is_live(Time::now()))
+        let entry = self.entries.get(key)?;
+        entry.record.is_live(Time::now()).then(|| entry.record.clone())
+    }
+
+    /// The live record of `key`, for a reader: it counts as a hit.
+    pub fn hit(&self, key: &Key, now: Time) -> Option<Hit> {
+        let entry = self.entries.get(key)?;
+        if !entry.record.is_live(now) {
+            return None;
+        }
+        entry.hits.fetch_add(1, Relaxed);
+        Some(Hit { record: entry.record.clone(), is_due: now.micros() >= entry.look_at.load(Relaxed) })
+    }
+
+    /// Notes that the tiers below were asked for `key`, and need not be asked again before `next`.
+    pub fn looked(&self, key: &Key, next: Time) {
+        if let Some(entry) = self.entries.peek(key) {
+            entry.look_at.store(next.micros(), Relaxed);
+        }
+    }
+
+    /// Every key that was hit since the last call, with its hits.
+    pub fn take_hits(&self) -> Vec<(Key, u64)> {
+        let hits = self.entries.iter().map(|(key, entry)| (key, entry.hits.swap(0, Relaxed)));
+        hits.filter(|(_, hits)| *hits > 0).collect()
+    }
+
+    /// Every live record.
+    pub fn all_live(&self, now: Time) -> Vec<(Key, Arc<Record>)> {
+        let records = self.entries.iter().map(|(key, entry)| (key, entry.record.clone()));
+        records.filter(|(_, record)| record.is_live(now)).collect()
     }
 
     /// Stores `record` unless a greater one is there. Of two equal ones the longer-lived is kept.
@@ -90,7 +143,7 @@ impl Memory {
         if !record.is_live(now) {
             return WriteOutcome::Rejected(RejectedWhy::Ended);
         }
-        let (bytes, limit) = (BySize.weight(key, &record) as usize, self.item_bytes_max());
+        let (bytes, limit) = (size(key, &record), self.item_bytes_max());
         if bytes > limit {
             return WriteOutcome::Rejected(RejectedWhy::TooLarge { bytes, limit });
         }
@@ -98,14 +151,18 @@ impl Memory {
         if self.floors.bars(key, record.version) {
             return WriteOutcome::Superseded;
         }
-        if let Some(held) = self.records.peek(key) {
-            match contest(&Order::of(&record, now), &Order::of(&held, now)) {
+        let held = self.entries.peek(key);
+        if let Some(held) = &held {
+            match contest(&Order::of(&record, now), &Order::of(&held.record, now)) {
                 Contest::Loses(outcome) => return outcome,
-                Contest::Equal if life(&record) <= life(&held) => return WriteOutcome::Stored,
+                Contest::Equal if life(&record) <= life(&held.record) => return WriteOutcome::Stored,
                 Contest::Equal | Contest::Wins => {}
             }
         }
-        self.records.insert(key.clone(), record);
+        // What is known of the key outlives its value.
+        let known = |known: fn(&Entry) -> &AtomicU64| held.as_ref().map_or(0, |held| known(held).load(Relaxed)).into();
+        let entry = Entry { record, look_at: known(|entry| &entry.look_at), hits: known(|entry| &entry.hits) };
+        self.entries.insert(key.clone(), Arc::new(entry));
         WriteOutcome::Stored
     }
 
@@ -118,29 +175,29 @@ impl Memory {
 
     /// Records held, live or not yet cleared away.
     pub fn entries(&self) -> usize {
-        self.records.len()
+        self.entries.len()
     }
 
     /// Bytes of the records held.
     pub fn bytes(&self) -> u64 {
-        self.records.weight()
+        self.entries.weight()
     }
 
     /// The largest record with its key, in bytes.
     fn item_bytes_max(&self) -> usize {
-        (self.records.shard_capacity() as f64 * SHARD_SHARE) as usize
+        (self.entries.shard_capacity() as f64 * SHARD_SHARE) as usize
     }
 
     fn remove_if(&self, key: &Key, is_meant: impl Fn(&Record) -> bool) -> DeleteOutcome {
-        match self.records.peek(key) {
+        match self.entries.peek(key) {
             None => DeleteOutcome::Absent,
-            Some(record) if !record.is_live(Time::now()) => {
-                self.records.remove(key);
+            Some(entry) if !entry.record.is_live(Time::now()) => {
+                self.entries.remove(key);
                 DeleteOutcome::Absent
             }
-            Some(record) if !is_meant(&record) => DeleteOutcome::Superseded,
+            Some(entry) if !is_meant(&entry.record) => DeleteOutcome::Superseded,
             Some(_) => {
-                self.records.remove(key);
+                self.entries.remove(key);
                 DeleteOutcome::Deleted
             }
         }
@@ -192,6 +249,7 @@ impl Tier for Memory {
     async fn check(&self) -> Result<Health, TierError> {
         Ok(Health {
             version: None,
+            incarnation: None,
             item_bytes_max: Some(self.item_bytes_max()),
             facts: vec![
                 ("entries".to_owned(), self.entries().to_string()),

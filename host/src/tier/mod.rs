@@ -58,6 +58,12 @@ pub trait Tier: Send + Sync + 'static {
     /// (`Superseded`). It raises no floor.
     async fn delete_exact(&self, key: &Key, stored: Digest) -> DeleteOutcome;
 
+    /// Every live record that this gateway can list in it without asking others: those of a tier that survives a restart. A
+    /// tier that cannot list them answers none.
+    async fn own(&self, _now: Time) -> Result<Vec<(Key, Arc<Record>)>, TierError> {
+        Ok(Vec::new())
+    }
+
     /// Asks the tier for a sign of life and its limits.
     async fn check(&self) -> Result<Health, TierError>;
 }
@@ -104,6 +110,8 @@ pub struct Stamp {
 pub struct Health {
     /// Version of the server, where there is one.
     pub version: Option<String>,
+    /// Tells a server from the one that ran in its place before it restarted, where it may come back empty.
+    pub incarnation: Option<String>,
     /// The largest item in bytes.
     pub item_bytes_max: Option<usize>,
     /// Other facts for the operator: name and value.

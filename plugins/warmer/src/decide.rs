@@ -102,7 +102,10 @@ fn refresh(case: &Case<'_>) -> Verdict {
         Why::Expires(at) => (Urgency::AtRisk, format!("it expires in {}", span(at.saturating_sub(case.now)))),
         Why::Interval => (Urgency::Routine, format!("its interval of {} has run out", span(case.interval()))),
     };
-    if let Some(left) = pause_left(case, track, case.config.backoff(track.failures)) {
+    let pause = case.config.backoff(track.failures);
+    // A source that answers may be asked as often as its interval says.
+    let pause = if track.failures == 0 { pause.min(case.interval()) } else { pause };
+    if let Some(left) = pause_left(case, track, pause) {
         let reason = match track.failures {
             0 => format!("{why}, and it was asked for just now; next in {}", span(left)),
             failures => format!("backing off after {}, next in {}", times(failures), span(left)),

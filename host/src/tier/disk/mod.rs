@@ -254,6 +254,13 @@ impl Tier for Disk {
         self.remove(key, Meant::Exactly(stored)).await
     }
 
+    async fn own(&self, now: Time) -> Result<Vec<(Key, Arc<Record>)>, TierError> {
+        let (database, gauges) = (self.database.clone(), self.gauges.clone());
+        let read = spawn_blocking(move || writer::read_all(&database, &gauges, now)).await;
+        read.map_err(|panic| TierError::Broken(panic.to_string()))?
+            .map_err(|error| TierError::Broken(error.to_string()))
+    }
+
     async fn check(&self) -> Result<Health, TierError> {
         if self.commands.as_ref().is_none_or(mpsc::Sender::is_closed) {
             return Err(TierError::Broken("the writing thread has ended".to_owned()));
@@ -262,6 +269,7 @@ impl Tier for Disk {
         let fact = |name: &str, value: u64| (name.to_owned(), value.to_string());
         Ok(Health {
             version: None,
+            incarnation: None,
             item_bytes_max: Some(self.config.bytes_max as usize),
             facts: vec![
                 ("path".to_owned(), self.config.path.display().to_string()),

@@ -401,8 +401,14 @@ impl Tier for Memcached {
             let stats = conversation.stats("stats").await?;
             conversation.complete();
             let told = ["pid", "uptime", "curr_items", "bytes", "limit_maxbytes", "evictions", "curr_connections"];
+            let fact = |name| stats.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+            let seconds = |name| fact(name).and_then(|seconds| seconds.parse::<u64>().ok());
+            // In a container every server may have the same process id; no two begin in the same second.
+            let begun = seconds("time").zip(seconds("uptime")).map(|(now, up)| now.saturating_sub(up));
+            let incarnation = fact("pid").zip(begun).map(|(pid, begun)| format!("{pid}-{begun}"));
             let facts = stats.into_iter().filter(|(name, _)| told.contains(&name.as_str())).collect();
-            Ok(Health { version: Some(version), item_bytes_max: Some(self.server.item_bytes_max.load(Relaxed)), facts })
+            let item_bytes_max = Some(self.server.item_bytes_max.load(Relaxed));
+            Ok(Health { version: Some(version), incarnation, item_bytes_max, facts })
         })
         .await
     }

@@ -412,10 +412,11 @@ impl Tier for Redis {
             .map_err(|unanswered| unanswered.error)?;
         let facts: Vec<(&str, &str)> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let version = facts.iter().find(|(name, _)| *name == "redis_version").map(|(_, value)| (*value).to_owned());
+        let incarnation = facts.iter().find(|(name, _)| *name == "run_id").map(|(_, value)| (*value).to_owned());
         let told = FACTS.iter().filter_map(|told| facts.iter().find(|(name, _)| name == told));
         let mut facts: Vec<(String, String)> = told.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         facts.push(("curr_items".to_owned(), entries.to_string()));
-        Ok(Health { version, item_bytes_max: Some(self.config.value_bytes_max), facts })
+        Ok(Health { version, incarnation, item_bytes_max: Some(self.config.value_bytes_max), facts })
     }
 }
 

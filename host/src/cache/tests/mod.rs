@@ -1,5 +1,7 @@
 //! What a real server cannot be made to show: how often a tier is asked, and what happens while it does not answer.
 
+mod warming;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

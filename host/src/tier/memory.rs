@@ -13,7 +13,9 @@ use quick_cache::sync::Cache;
 
 use super::contest::{Contest, contest};
 use super::{Floors, Found, Health, Tier, TierError};
-use crate::record::{DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome};
+use crate::record::{
+    DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, Repair, TierName, Time, Version, WriteOutcome,
+};
 
 /// What an entry costs besides its key and bytes, in bytes: the record, its place in the map, small allocations.
 const ENTRY_OVERHEAD_BYTES: usize = 384;
@@ -61,7 +63,9 @@ impl Default for Config {
 impl Weighter<Key, Arc<Record>> for BySize {
     fn weight(&self, key: &Key, record: &Arc<Record>) -> u64 {
         let foreign = record.foreign.as_ref().map_or(0, |bytes| bytes.len());
-        (ENTRY_OVERHEAD_BYTES + key.as_str().len() + record.bytes.len() + foreign) as u64
+        // A payload may be small and its repairs many (B61).
+        let repairs: usize = record.repairs.iter().map(Repair::bytes_held).sum();
+        (ENTRY_OVERHEAD_BYTES + key.as_str().len() + record.bytes.len() + foreign + repairs) as u64
     }
 }
 

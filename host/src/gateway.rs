@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
 use crate::http::{self, App, Bound, Secret};
-use crate::market::Market;
+use crate::market::{Market, MarketError};
 use crate::plugin::{PluginError, PluginSpec, Plugins};
 use crate::record::{Key, Record, TierName, Time};
 use crate::telemetry::metrics;
@@ -71,7 +71,7 @@ impl Gateway {
         };
         let market = Market::new(config.market, cache.clone(), plugins.aggregator.clone())
             .await
-            .map_err(|error| Mistakes(vec![Mistake::new("plugins.aggregator", error)]))?;
+            .map_err(|error| Mistakes(vec![of_market(error)]))?;
         let app = App {
             config: config.http,
             cache,
@@ -106,10 +106,10 @@ impl Gateway {
     }
 }
 
-/// What is wrong with the plugins of `config`.
-pub fn check_plugins(config: &Config) -> Vec<Mistake> {
+/// What is wrong with the plugins of `config`, and with what it asks of them.
+pub async fn check_plugins(config: &Config) -> Vec<Mistake> {
     match Plugins::load(config.plugins.clone(), &config.data_dir.join("compiled")) {
-        Ok(_) => Vec::new(),
+        Ok(plugins) => config.market.inputs(&*plugins.aggregator).await.err().map(of_market).into_iter().collect(),
         Err(errors) => errors.into_iter().map(|error| of_plugin(config, error)).collect(),
     }
 }
@@ -126,6 +126,14 @@ fn of_plugin(config: &Config, error: PluginError) -> Mistake {
         None => "plugins".to_owned(),
     };
     Mistake::new(path, error)
+}
+
+/// The mistake behind a market that cannot be, under its key in the configuration.
+fn of_market(error: MarketError) -> Mistake {
+    match &error {
+        MarketError::Aggregator(_) => Mistake::new("plugins.aggregator", error),
+        MarketError::NoDocument { at, .. } => Mistake::new(format!("market.required[{at}]"), error),
+    }
 }
 
 /// Makes the data directory, for this user alone, and the admin token in it.

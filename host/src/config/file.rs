@@ -12,6 +12,7 @@ use toml::{Table, Value};
 use super::Mistake;
 use crate::cache::{KeyPolicy, Policy};
 use crate::http::Secret;
+use crate::record::Key;
 use crate::telemetry::log;
 use crate::{http, market, plugin};
 
@@ -63,6 +64,7 @@ pub(super) struct Market {
     refresh_every: Duration,
     #[serde(with = "humantime_serde")]
     coalesce: Duration,
+    required: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -186,8 +188,8 @@ impl Ttl {
 
 impl Default for Market {
     fn default() -> Self {
-        let market::Config { refresh_every, coalesce } = market::Config::default();
-        Self { refresh_every, coalesce }
+        let market::Config { refresh_every, coalesce, required } = market::Config::default();
+        Self { refresh_every, coalesce, required: required.iter().map(ToString::to_string).collect() }
     }
 }
 
@@ -201,7 +203,14 @@ impl Market {
                 mistakes.push(Mistake::new(path, format!("must be from {least}ms to 1s")));
             }
         }
-        market::Config { refresh_every: self.refresh_every, coalesce: self.coalesce }
+        let mut required = Vec::with_capacity(self.required.len());
+        for (at, key) in self.required.iter().enumerate() {
+            match Key::new(key) {
+                Ok(key) => required.push(key),
+                Err(error) => mistakes.push(Mistake::new(format!("market.required[{at}]"), error)),
+            }
+        }
+        market::Config { refresh_every: self.refresh_every, coalesce: self.coalesce, required }
     }
 }
 

@@ -67,6 +67,22 @@ async fn b11_movers_and_the_regime_outlive_their_time_as_old_and_end_at_the_hard
 }
 
 #[tokio::test]
+async fn b11_a_limit_that_passes_while_the_views_are_composed_is_kept_too() {
+    let memcached = Memcached::start().await;
+    let rule = "ttl = [{ pattern = \"market:movers\", grace = \"5ms\" }]";
+    let gateway = Gateway::with().tier(memcached.url()).config(rule).start().await;
+    let mut producer = PlainMemcached::connect(memcached.port()).await;
+    producer.set("market:movers", &document("market:movers"), 0, 5).await;
+    let stands_as = async |kind: &str| {
+        eventually(kind, async || (gateway.mobile_data().await["sections"]["movers"]["kind"] == kind).then_some(()))
+            .await;
+    };
+    stands_as("real").await;
+    // Its life ends, the views are composed with it as old, and meanwhile its hard limit passes.
+    stands_as("missing").await;
+}
+
+#[tokio::test]
 async fn b17_alerts_are_read_as_json_and_a_pickle_over_them_is_opaque() {
     let mut all = Deployment::with("ttl = [{ pattern = \"dashboard:alerts\", memory = \"0s\" }]").await;
     let alerts = fixture("edge/dashboard:alerts.json");

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
 use crate::http::{self, App, Bound, Secret};
-use crate::market::Market;
+use crate::market::{Market, MarketError};
 use crate::plugin::{PluginError, PluginSpec, Plugins};
 use crate::record::{Key, Record, TierName, Time};
 use crate::source::{self, Sources};
@@ -74,7 +74,7 @@ impl Gateway {
         };
         let market = Market::new(config.market, cache.clone(), plugins.aggregator.clone())
             .await
-            .map_err(|error| Mistakes(vec![Mistake::new("plugins.aggregator", error)]))?;
+            .map_err(|error| Mistakes(vec![of_market(error)]))?;
         let sources = Arc::new(sources(config.sources, &cache, &bound)?);
         let warm = Warm::new(config.warm, cache.clone(), sources.clone(), plugins.warmer.clone())
             .await
@@ -122,7 +122,8 @@ impl Gateway {
 
 /// The sources, none of which is this gateway.
 fn sources(configs: Vec<source::Config>, cache: &Arc<Cache>, bound: &Bound) -> Result<Sources, Mistakes> {
-    let mistake = |wrong: source::Mistake| Mistake::new(format!("source[{}].{}", wrong.index, wrong.field), wrong.message);
+    let mistake =
+        |wrong: source::Mistake| Mistake::new(format!("source[{}].{}", wrong.index, wrong.field), wrong.message);
     let mistakes = |wrong: Vec<source::Mistake>| Mistakes(wrong.into_iter().map(mistake).collect());
     let sources = Sources::new(configs, cache.clone()).map_err(mistakes)?;
     let listeners: Vec<_> = [&bound.data, &bound.admin].into_iter().filter_map(|l| l.local_addr().ok()).collect();
@@ -130,10 +131,10 @@ fn sources(configs: Vec<source::Config>, cache: &Arc<Cache>, bound: &Bound) -> R
     if own.is_empty() { Ok(sources) } else { Err(mistakes(own)) }
 }
 
-/// What is wrong with the plugins of `config`.
-pub fn check_plugins(config: &Config) -> Vec<Mistake> {
+/// What is wrong with the plugins of `config`, and with what it asks of them.
+pub async fn check_plugins(config: &Config) -> Vec<Mistake> {
     match Plugins::load(config.plugins.clone(), &config.data_dir.join("compiled")) {
-        Ok(_) => Vec::new(),
+        Ok(plugins) => config.market.inputs(&*plugins.aggregator).await.err().map(of_market).into_iter().collect(),
         Err(errors) => errors.into_iter().map(|error| of_plugin(config, error)).collect(),
     }
 }
@@ -151,6 +152,14 @@ fn of_plugin(config: &Config, error: PluginError) -> Mistake {
         None => "plugins".to_owned(),
     };
     Mistake::new(path, error)
+}
+
+/// The mistake behind a market that cannot be, under its key in the configuration.
+fn of_market(error: MarketError) -> Mistake {
+    match &error {
+        MarketError::Aggregator(_) => Mistake::new("plugins.aggregator", error),
+        MarketError::NoDocument { at, .. } => Mistake::new(format!("market.required[{at}]"), error),
+    }
 }
 
 /// Makes the data directory, for this user alone, and the admin token in it.

@@ -120,7 +120,7 @@ impl Starting {
         self
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts it and waits until it shows what it has, which may be nothing: see [`Gateway::is_composed`].
     pub async fn start(self) -> Gateway {
         let mut command = Command::new(binary());
         command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -150,7 +150,7 @@ impl Starting {
         let (data, admin) = addresses(&log, &mut process).await;
         let pool = Pool::builder(TokioExecutor::new()).build_http();
         let gateway = Gateway { process, data, admin, origin: self, log, pool };
-        eventually("the gateway is ready", async || (gateway.get("/readyz").await.status == 200).then_some(())).await;
+        eventually("the gateway serves its views", async || gateway.is_composed().await.then_some(())).await;
         gateway
     }
 
@@ -236,6 +236,11 @@ impl Gateway {
     /// `POST /api/signals`.
     pub async fn ingest(&self, body: impl Into<Bytes>) -> Reply {
         self.send(Method::POST, "/api/signals", &[], body.into()).await
+    }
+
+    /// Whether every view is there. It is not ready before its producers have written, for which tests do not wait.
+    pub async fn is_composed(&self) -> bool {
+        self.get("/readyz").await.json()["status"] != "starting"
     }
 
     /// Any request to the data listener.

@@ -4,6 +4,7 @@
 //! ([`eventually`]) instead of sleeping, and stop at [`PATIENCE`].
 
 mod browser;
+mod deployment;
 mod fixtures;
 mod gateway;
 mod origin;
@@ -13,6 +14,7 @@ mod wire;
 use std::time::Duration;
 
 pub use browser::Browser;
+pub use deployment::Deployment;
 pub use fixtures::{data_file, fixture, moved_to_now, now_seconds};
 pub use gateway::{Gateway, Reply, Starting, binary};
 pub use origin::{Answer, Asked, Origin};

@@ -58,6 +58,19 @@ impl PlainMemcached {
         answer.strip_prefix("HD t").map(|ttl| ttl.parse().expect("a number"))
     }
 
+    /// A number of `stats`, such as `cmd_set`: the writes that the server has seen from anybody.
+    pub async fn stat(&mut self, name: &str) -> u64 {
+        self.stream.write_all(b"stats\r\n").await.expect("sent");
+        let mut found = None;
+        loop {
+            let line = self.line().await;
+            if line == "END" {
+                return found.unwrap_or_else(|| panic!("memcached counts no {name}"));
+            }
+            found = line.strip_prefix(&format!("STAT {name} ")).map(|value| value.parse().expect("a number")).or(found);
+        }
+    }
+
     /// `delete`.
     pub async fn delete(&mut self, key: &str) {
         self.stream.write_all(format!("delete {key}\r\n").as_bytes()).await.expect("sent");

@@ -4,44 +4,7 @@
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
-use tiergate_tests::{
-    Gateway, Memcached, PlainMemcached, PlainRedis, Redis, eventually, fixture, moved_to_now, now_seconds,
-};
-
-/// A gateway over both stores, with a foreign client of each.
-struct Deployment {
-    memcached: Memcached,
-    redis: Redis,
-    gateway: Gateway,
-    to_memcached: PlainMemcached,
-    to_redis: PlainRedis,
-}
-
-impl Deployment {
-    async fn start() -> Self {
-        let (memcached, redis) = (Memcached::start().await, Redis::start().await);
-        let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).start().await;
-        let to_memcached = PlainMemcached::connect(memcached.port()).await;
-        let to_redis = PlainRedis::connect(redis.port()).await;
-        Self { memcached, redis, gateway, to_memcached, to_redis }
-    }
-
-    /// The mobile view, once it satisfies `wanted`.
-    async fn mobile(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, async || {
-            let mobile = self.gateway.mobile_data().await;
-            wanted(&mobile).then_some(mobile)
-        })
-        .await
-    }
-
-    /// Waits for two more looks below memory, so that whatever is there has been seen.
-    async fn looked_again(&self) {
-        let looks = async || self.gateway.metric("tiergate_tier_reads_total", &["memcached"]).await;
-        let before = looks().await;
-        eventually("two more looks below", async || (looks().await >= before + 2.0).then_some(())).await;
-    }
-}
+use tiergate_tests::{Deployment, Gateway, Memcached, eventually, fixture, moved_to_now, now_seconds};
 
 fn document(key: &str) -> Vec<u8> {
     moved_to_now(&fixture(&format!("{key}.json")))

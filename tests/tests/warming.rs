@@ -17,7 +17,9 @@ fn recorded() -> Vec<u8> {
 fn source(origin: &Origin, path: &str, key: &str, more: &str) -> String {
     let name = key.replace(':', "-");
     let url = origin.url(path);
-    format!("[[source]]\nname = \"{name}\"\nkey = \"{key}\"\nurl = \"{url}\"\ninterval = \"1s\"\ntimeout = \"1s\"\n{more}\n")
+    format!(
+        "[[source]]\nname = \"{name}\"\nkey = \"{key}\"\nurl = \"{url}\"\ninterval = \"1s\"\ntimeout = \"1s\"\n{more}\n"
+    )
 }
 
 /// A payload of any key that no codec of a schema claims, stamped now.
@@ -91,10 +93,7 @@ async fn the_recorded_tickers_of_binance_are_fetched_decoded_and_written_to_ever
 async fn every_kind_of_failure_of_an_origin_is_told_and_leaves_the_last_good_value() {
     let origin = Origin::start(Answer::json(stamped(1))).await;
     let gateway = with_sources(&[source(&origin, "/n", "app:n", "bytes_max = \"1KiB\"")]).start().await;
-    eventually("the first value", async || {
-        (gateway.get("/api/cache/app:n").await.status == 200).then_some(())
-    })
-    .await;
+    eventually("the first value", async || (gateway.get("/api/cache/app:n").await.status == 200).then_some(())).await;
     let good = gateway.get("/api/cache/app:n").await.text();
     assert!(good.contains("\"n\":1"), "{good}");
 
@@ -121,10 +120,7 @@ async fn every_kind_of_failure_of_an_origin_is_told_and_leaves_the_last_good_val
         .await;
         assert_eq!(gateway.get("/api/cache/app:n").await.text(), good, "{expected}: {told:#}");
         origin.answers(Answer::json(good.clone()));
-        eventually("it answers again", async || {
-            (task(&gateway, "app:n").await["failures"] == 0).then_some(())
-        })
-        .await;
+        eventually("it answers again", async || (task(&gateway, "app:n").await["failures"] == 0).then_some(())).await;
     }
     // A body of exactly the limit passes.
     origin.answers(Answer::of_size(1_024));
@@ -138,8 +134,7 @@ async fn every_kind_of_failure_of_an_origin_is_told_and_leaves_the_last_good_val
 async fn an_origin_that_says_unchanged_renews_the_value() {
     let origin = Origin::start(Answer::json("{\"n\":1}").etag("\"v1\"")).await;
     let memcached = Memcached::start().await;
-    let gateway =
-        with_sources(&[source(&origin, "/n", "app:n", "ttl = \"3s\"")]).tier(memcached.url()).start().await;
+    let gateway = with_sources(&[source(&origin, "/n", "app:n", "ttl = \"3s\"")]).tier(memcached.url()).start().await;
     eventually("it is asked again", async || (origin.asked().len() >= 6).then_some(())).await;
     assert!(origin.asked()[1..].iter().all(|asked| asked.header("if-none-match") == "\"v1\""));
     let read = gateway.get("/api/cache/app:n").await;
@@ -155,8 +150,7 @@ async fn b05_a_placeholder_of_the_warmer_never_replaces_real_data_and_real_data_
     let (mut to_memcached, mut to_redis) =
         (PlainMemcached::connect(memcached.port()).await, PlainRedis::connect(redis.port()).await);
     // Nothing is anywhere: old readers find a stand-in that says so.
-    let (flags, stand_in) =
-        eventually("a placeholder", async || to_memcached.get("market:breadth").await).await;
+    let (flags, stand_in) = eventually("a placeholder", async || to_memcached.get("market:breadth").await).await;
     let stand_in: Value = serde_json::from_slice(&stand_in).expect("JSON");
     assert_eq!((flags, &stand_in["status"]), (0, &json!("cache_warmer_generated")));
     assert_eq!(gateway.mobile_data().await["status"], "unavailable", "it is not shown as data");
@@ -345,7 +339,8 @@ async fn b60_a_source_that_is_this_gateway_itself_is_refused() {
         dir.path().join("data")
     );
     std::fs::write(&file, toml).expect("written");
-    let ended = std::process::Command::new(tiergate_tests::binary()).arg("--config").arg(&file).output().expect("it runs");
+    let ended =
+        std::process::Command::new(tiergate_tests::binary()).arg("--config").arg(&file).output().expect("it runs");
     let told = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(2), "{told}");
     assert!(told.contains("source[0].url: ") && told.contains("this gateway itself"), "{told}");

@@ -12,7 +12,7 @@ use quick_cache::sync::Cache as Map;
 use super::policy::Policy;
 use super::record::{Circumstances, own_timestamp, record};
 use super::{Codec, DecodeError, Decoded};
-use crate::record::{Digest, Key, Origin, Record, Rejection, TierName, Time, Version};
+use crate::record::{Digest, Key, Origin, Record, Rejection, Repair, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::{Appraise, Payload, Stamp, Unworthy};
 
@@ -55,11 +55,14 @@ struct BySize;
 
 impl Weighter<(Key, Digest), Arc<Decision>> for BySize {
     fn weight(&self, _: &(Key, Digest), verdict: &Arc<Decision>) -> u64 {
-        let canonical = match &**verdict {
-            Ok(decoded) => decoded.canonical.as_ref().map_or(0, |bytes| bytes.len()),
-            Err(_) => 0,
+        let held = match &**verdict {
+            Ok(Decoded { canonical, repairs, .. }) => {
+                canonical.as_ref().map_or(0, |bytes| bytes.len())
+                    + repairs.iter().map(Repair::bytes_held).sum::<usize>()
+            }
+            Err(Rejection { message, path, .. }) => message.len() + path.len(),
         };
-        512 + canonical as u64
+        512 + held as u64
     }
 }
 

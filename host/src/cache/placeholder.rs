@@ -90,7 +90,8 @@ impl Cache {
     async fn take_back(&self, key: &Key, put: &Put) {
         let stored = Digest::of(&put.record.bytes);
         for tier in &self.tiers {
-            let took = put.outcomes.iter().any(|(name, outcome)| name == tier.name() && *outcome == WriteOutcome::Stored);
+            let took =
+                put.outcomes.iter().any(|(name, outcome)| name == tier.name() && *outcome == WriteOutcome::Stored);
             if took {
                 let outcome = tier.delete_exact(key, stored).await;
                 tracing::info!(%key, tier = %tier.name(), outcome = outcome.label(), "a value came in between; the placeholder was taken back");

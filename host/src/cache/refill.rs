@@ -47,7 +47,8 @@ impl Cache {
             ticks.tick().await;
             // A tier that does not answer is told of by those who read it.
             let Ok(health) = tier.check().await else { continue };
-            let Some(incarnation) = health.incarnation.filter(|incarnation| filled.as_ref() != Some(incarnation)) else {
+            let Some(incarnation) = health.incarnation.filter(|incarnation| filled.as_ref() != Some(incarnation))
+            else {
                 continue;
             };
             match self.refill(tier).await {
@@ -58,7 +59,9 @@ impl Cache {
                     }
                     filled = Some(incarnation);
                 }
-                Err(error) => tracing::warn!(tier = %tier.name(), %error, "a tier could not be filled again; it is tried again"),
+                Err(error) => {
+                    tracing::warn!(tier = %tier.name(), %error, "a tier could not be filled again; it is tried again")
+                }
             }
         }
     }
@@ -100,7 +103,8 @@ impl Cache {
         let found: Vec<Option<Found>> =
             ask(tier, &keys, Instant::now() + self.deadline).await.map_err(TierError::Broken)?;
         let absent = some.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(known, _)| known);
-        let puts = join_all(absent.map(|(key, record)| async move { (key, record, tier.put(key, record).await) })).await;
+        let puts =
+            join_all(absent.map(|(key, record)| async move { (key, record, tier.put(key, record).await) })).await;
         refilled.already_there += some.len() - puts.len();
         for (key, record, outcome) in puts {
             metrics::copied("refill", tier.name(), &outcome);

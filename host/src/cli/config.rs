@@ -29,7 +29,7 @@ pub(super) async fn run(args: ConfigArgs) -> anyhow::Result<Ended> {
     let (config, mut mistakes) = crate::config::Config::read(file.as_deref());
     // A gateway that already runs with this configuration holds its ports and its disk tier: those are not tried here.
     if let Some(config) = &config {
-        mistakes.extend(crate::gateway::check_plugins(config));
+        mistakes.extend(crate::gateway::check_plugins(config).await);
     }
     if mistakes.is_empty() {
         println!("{}: no mistakes", file.map_or_else(|| "defaults".to_owned(), |file| file.display().to_string()));

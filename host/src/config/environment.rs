@@ -28,7 +28,7 @@ pub(super) fn overlay(
 }
 
 fn value(path: &str, text: &str) -> Value {
-    if path == "tiers" || path == "http__hosts" {
+    if matches!(path, "tiers" | "http__hosts" | "market__required") {
         if let Some(Value::Array(list)) = toml(text) {
             return Value::Array(list);
         }
@@ -73,13 +73,15 @@ mod tests {
             ("TIERGATE_HTTP__LISTEN", "127.0.0.1:2"),
             ("TIERGATE_TIERS", "memcached://a:1, redis://b:2/0"),
             ("TIERGATE_HTTP__CONNECTIONS_MAX", "7"),
+            ("TIERGATE_MARKET__REQUIRED", ""),
             ("PATH", "/bin"),
         ];
         let mut mistakes = Vec::new();
         overlay(&mut table, variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())), &mut mistakes);
         assert_eq!(mistakes, []);
         let expected: Table = "data_dir = \"/a\"\ntiers = [\"memcached://a:1\", \"redis://b:2/0\"]\n\
-                               [http]\nlisten = \"127.0.0.1:2\"\nconnections_max = 7"
+                               [http]\nlisten = \"127.0.0.1:2\"\nconnections_max = 7\n\
+                               [market]\nrequired = []"
             .parse()
             .unwrap();
         assert_eq!(table, expected);

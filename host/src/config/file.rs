@@ -67,6 +67,7 @@ pub(super) struct Market {
     refresh_every: Duration,
     #[serde(with = "humantime_serde")]
     coalesce: Duration,
+    required: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -219,8 +220,8 @@ impl Ttl {
 
 impl Default for Market {
     fn default() -> Self {
-        let market::Config { refresh_every, coalesce } = market::Config::default();
-        Self { refresh_every, coalesce }
+        let market::Config { refresh_every, coalesce, required } = market::Config::default();
+        Self { refresh_every, coalesce, required: required.iter().map(ToString::to_string).collect() }
     }
 }
 
@@ -234,7 +235,14 @@ impl Market {
                 mistakes.push(Mistake::new(path, format!("must be from {least}ms to 1s")));
             }
         }
-        market::Config { refresh_every: self.refresh_every, coalesce: self.coalesce }
+        let mut required = Vec::with_capacity(self.required.len());
+        for (at, key) in self.required.iter().enumerate() {
+            match Key::new(key) {
+                Ok(key) => required.push(key),
+                Err(error) => mistakes.push(Mistake::new(format!("market.required[{at}]"), error)),
+            }
+        }
+        market::Config { refresh_every: self.refresh_every, coalesce: self.coalesce, required }
     }
 }
 
@@ -276,7 +284,8 @@ impl Source {
                 None => headers.push((name, value.into())),
                 Some((_, Ok(value))) => headers.push((name, value.into())),
                 Some((variable, Err(_))) => {
-                    let message = format!("the environment has no variable `{variable}`; set it, or leave the header out");
+                    let message =
+                        format!("the environment has no variable `{variable}`; set it, or leave the header out");
                     mistakes.push(Mistake::new(format!("source[{at}].headers.{name}"), message));
                 }
             }

@@ -204,17 +204,13 @@ fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
 }
 
 /// The sources without a mistake of their own; with others beside them they are not run, so their places may differ.
-fn sources(
-    sources: Vec<file::Source>,
-    plugins: &plugin::Config,
-    mistakes: &mut Vec<Mistake>,
-) -> Vec<source::Config> {
+fn sources(sources: Vec<file::Source>, plugins: &plugin::Config, mistakes: &mut Vec<Mistake>) -> Vec<source::Config> {
     let before = mistakes.len();
-    let read: Vec<_> =
-        sources.into_iter().enumerate().filter_map(|(at, source)| source.check(at, mistakes)).collect();
+    let read: Vec<_> = sources.into_iter().enumerate().filter_map(|(at, source)| source.check(at, mistakes)).collect();
     if mistakes.len() == before {
         let wrong = source::check(&read).into_iter();
-        mistakes.extend(wrong.map(|wrong| Mistake::new(format!("source[{}].{}", wrong.index, wrong.field), wrong.message)));
+        mistakes
+            .extend(wrong.map(|wrong| Mistake::new(format!("source[{}].{}", wrong.index, wrong.field), wrong.message)));
     }
     for (at, source) in read.iter().enumerate() {
         let codec = source.codec.as_deref().filter(|codec| plugins.codecs.iter().all(|known| known.name != *codec));

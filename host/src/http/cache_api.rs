@@ -1,4 +1,7 @@
 //! `GET`, `PUT` and `DELETE /api/cache/{key}`.
+//!
+//! Timeframes in keys have one spelling here, whoever asks. Other programs write either into the shared tiers, so a read and
+//! a delete mean both (B44).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,23 +16,24 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::body::Pieces;
 use super::respond::{self, Answer, Refusal};
-use crate::cache::{DecodeError, Put, PutOptions};
-use crate::record::{DeleteOutcome, Key, ReadOutcome, Record, TierName, Time, WriteOutcome};
+use crate::cache::{DecodeError, DeleteDied, Put, PutOptions, Read};
+use crate::record::{DeleteOutcome, Key, Order, ReadOutcome, Record, TierName, Time, WriteOutcome};
 
 /// The longest TTL that a writer may ask for.
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The key in the path, percent-decoded and validated.
+/// The key in the path, percent-decoded, validated, and in its one spelling.
 pub(super) fn key(path: &str) -> Result<Key, Refusal> {
     let text = percent_encoding::percent_decode_str(path).decode_utf8().map_err(|_| {
         Refusal::new(StatusCode::BAD_REQUEST, "bad-key", "a key may hold printable ASCII without space only".to_owned())
     })?;
-    Key::new(text).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad-key", error.to_string()))
+    let key = Key::new(text).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad-key", error.to_string()))?;
+    Ok(key.canonical())
 }
 
 /// `GET`: the value as it is stored, with what is known of it in headers.
 pub(super) async fn get(app: &App, key: &Key, request: &HeaderMap) -> Answer {
-    let read = app.cache.get(key).await;
+    let read = read_either(app, key).await;
     let now = Time::now();
     let mut answer = match (&read.record, &read.outcome) {
         (Some(record), _) => value(request, record, now),
@@ -45,6 +49,22 @@ pub(super) async fn get(app: &App, key: &Key, request: &HeaderMap) -> Answer {
     };
     respond::read_status(answer.headers_mut(), &read.outcome, read.record.as_deref(), now);
     answer
+}
+
+/// The value under either spelling of the key: the greater one, and one that memory has fresh at once.
+async fn read_either(app: &App, key: &Key) -> Read {
+    let Some(other) = key.spelled_as_float() else { return app.cache.get(key).await };
+    if app.cache.peek(key).is_some_and(|record| record.is_fresh(Time::now())) {
+        return app.cache.get(key).await;
+    }
+    let (one, other) = tokio::join!(app.cache.get(key), app.cache.get(&other));
+    let now = Time::now();
+    let order = |read: &Read| read.record.as_ref().map(|record| Order::of(record, now));
+    match (order(&one), order(&other)) {
+        (None, None) if matches!(other.outcome, ReadOutcome::Unavailable { .. }) => other,
+        (mine, theirs) if mine >= theirs => one,
+        _ => other,
+    }
 }
 
 /// `PUT`: writes the body under the key in every tier. In the query, `ttl` is the time to live, and `codec` names the codec
@@ -63,17 +83,15 @@ pub(super) async fn put(app: &App, key: &Key, query: &str, body: Incoming) -> Re
 
 /// `DELETE`: removes the key from every tier.
 pub(super) async fn delete(app: &App, key: &Key) -> Result<Answer, Refusal> {
-    let deleted = app
-        .cache
-        .delete(key)
-        .await
-        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "delete-died", error.to_string()))?;
-    let tiers: Map<String, Value> = deleted
-        .outcomes
-        .iter()
-        .map(|(tier, outcome)| (tier.to_string(), one(outcome.label(), outcome.reason())))
-        .collect();
-    let below = || deleted.outcomes.iter().skip(1).map(|(_, outcome)| outcome);
+    let died = |error: DeleteDied| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "delete-died", error.to_string());
+    let mut outcomes = app.cache.delete(key).await.map_err(died)?.outcomes;
+    if let Some(other) = key.spelled_as_float() {
+        let deleted = app.cache.delete(&other).await.map_err(died)?;
+        outcomes.iter_mut().zip(deleted.outcomes).for_each(|((_, outcome), (_, other))| worse(outcome, other));
+    }
+    let tiers: Map<String, Value> =
+        outcomes.iter().map(|(tier, outcome)| (tier.to_string(), one(outcome.label(), outcome.reason()))).collect();
+    let below = || outcomes.iter().skip(1).map(|(_, outcome)| outcome);
     let gone = |outcome: &DeleteOutcome| matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent);
     let status = if below().all(gone) {
         StatusCode::OK
@@ -85,6 +103,14 @@ pub(super) async fn delete(app: &App, key: &Key) -> Result<Answer, Refusal> {
         StatusCode::SERVICE_UNAVAILABLE
     };
     Ok(respond::json(status, &json!({ "key": key.as_str(), "tiers": tiers })))
+}
+
+/// Takes the outcome of the other spelling's delete into that of the first: a failure of either is a failure.
+fn worse(outcome: &mut DeleteOutcome, other: DeleteOutcome) {
+    let is_gone = matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent);
+    if *outcome == DeleteOutcome::Absent || (is_gone && other != DeleteOutcome::Absent) {
+        *outcome = other;
+    }
 }
 
 /// What became of a write, with the tiers by name.

@@ -7,7 +7,7 @@
 //! | `GET`, `PUT`, `DELETE /api/cache/{key}` | one value; `?ttl=` with `PUT` |
 //! | `POST /api/signals` | signals, as a JSON array or NDJSON |
 //! | `GET /healthz` | 200 while the process serves |
-//! | `GET /readyz` | 200 once the views are composed |
+//! | `GET /readyz` | 200 once the views are composed and every required document has had real data |
 
 use std::sync::LazyLock;
 
@@ -17,13 +17,13 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use matchit::Router;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::listener::Listener;
 use super::respond::{self, Answer, Refusal};
 use super::{App, access, assets, cache_api, signals_api};
 use crate::market::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS};
-use crate::record::Time;
+use crate::record::{Key, Time};
 
 /// Shared caches may answer for a second, and with an old answer when the gateway is away.
 const VIEW_CACHE_CONTROL: &str = "public, max-age=0, s-maxage=1, stale-if-error=60";
@@ -129,11 +129,23 @@ async fn view_answer(app: &App, view: usize, request: &Request<Incoming>) -> Res
     Ok(answer)
 }
 
+/// Ready, or what is waited for; with the age of the data of each document, and how each watched key is warmed.
 fn ready(app: &App) -> Answer {
-    let ready = (0..VIEWS.len()).all(|view| app.market.snapshot(view).is_some());
-    let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") };
+    let readiness = app.market.readiness();
+    let (status, word) = match () {
+        () if readiness.is_ready() => (StatusCode::OK, "ready"),
+        () if readiness.composed => (StatusCode::SERVICE_UNAVAILABLE, "waiting"),
+        () => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+    };
     let tiers: Vec<_> = app.cache.tiers().iter().map(|tier| tier.name().to_string()).collect();
-    respond::json(status, &json!({ "status": word, "tiers": tiers }))
+    let waiting_for: Vec<_> = readiness.waiting_for.iter().map(Key::as_str).collect();
+    let ages: Map<String, Value> =
+        readiness.ages.iter().map(|(key, age)| (key.to_string(), age.as_secs_f64().into())).collect();
+    // What operators may see without a token: no detail of a failure.
+    let warmer = app.warm.health(Time::now());
+    let body =
+        json!({ "status": word, "waiting_for": waiting_for, "age_seconds": ages, "tiers": tiers, "warmer": warmer });
+    respond::json(status, &body)
 }
 
 fn limit(query: Option<&str>) -> Result<u32, Refusal> {

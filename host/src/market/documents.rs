@@ -3,6 +3,9 @@
 //! They are held apart from the cache's memory, which may evict under pressure, so that a flood of other keys cannot empty
 //! the dashboard.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Document, Market};
 use crate::cache::Change;
-use crate::record::{Key, Order, Record, Time, Version};
+use crate::record::{Key, Kind, Order, Record, Time, Version};
 use crate::telemetry::metrics;
 
 /// Keys completed with a symbol (such as `confluence:breakdown:*`) that are refreshed; a market with more symbols shows the
@@ -23,8 +26,12 @@ const EXPANDED_KEYS_MAX: usize = 1_000;
 /// Bytes of such documents that a view is composed from; beyond it the last by name are left out.
 const EXPANDED_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of one such document; a larger one is left out. They are held apart from the cache's memory, so they need a bound of
+/// their own (B61): this one times [`EXPANDED_KEYS_MAX`].
+const EXPANDED_RECORD_BYTES_MAX: usize = 64 << 10;
+
 /// The document whose records name the symbols.
-const SIGNALS: &str = "analysis:signals";
+pub(super) const SIGNALS: &str = "analysis:signals";
 
 pub(super) struct Documents {
     exact: Vec<Key>,
@@ -39,7 +46,7 @@ struct Held {
     keys: Arc<[Key]>,
     /// Keys whose change the aggregator has not been told.
     unobserved: BTreeSet<Key>,
-    /// When the last known data of each of `exact` was made.
+    /// When the last known real data of each of `exact` was made.
     made: BTreeMap<Key, Time>,
 }
 
@@ -89,7 +96,11 @@ impl Documents {
             return false;
         }
         if key.as_str() == SIGNALS {
-            held.rename(self.expand(&record), known);
+            held.rename(self.expand(&record), |key| known(key).filter(|record| self.may_hold(key, record)));
+        }
+        if !self.may_hold(key, &record) {
+            tracing::warn!(%key, bytes = record.bytes.len(), "a document is too large for the dashboard; it is left out");
+            return held.records.remove(key).is_some();
         }
         held.records.insert(key.clone(), record);
         held.unobserved.insert(key.clone());
@@ -146,12 +157,13 @@ impl Documents {
         held.records.iter().filter(fits).map(document).collect()
     }
 
-    /// When the data of each document that every view needs was made, whether or not it may still be shown.
+    /// When the real data of each document that every view needs was made, whether or not it may still be shown. A
+    /// placeholder says nothing of it, however often it is renewed.
     pub fn made(&self) -> Vec<(Key, Time)> {
         let mut held = self.held();
         let held = &mut *held;
         for key in &self.exact {
-            if let Some(record) = held.records.get(key) {
+            if let Some(record) = held.records.get(key).filter(|record| record.kind == Kind::Real) {
                 held.made.insert(key.clone(), record.produced_at);
             }
         }
@@ -173,6 +185,11 @@ impl Documents {
         let held = self.held();
         let limits = held.records.values().flat_map(|record| [record.soft_expiry, record.hard_expiry]);
         limits.filter(|&limit| limit > now && limit < Time::NEVER).min()
+    }
+
+    /// Whether a document is of those that every view needs, or small enough to be one of many.
+    fn may_hold(&self, key: &Key, record: &Record) -> bool {
+        record.bytes.len() <= EXPANDED_RECORD_BYTES_MAX || self.exact.contains(key)
     }
 
     fn expand(&self, signals: &Record) -> Arc<[Key]> {

@@ -7,6 +7,7 @@
 mod aggregator;
 mod documents;
 mod ingest;
+mod readiness;
 mod snapshot;
 mod views;
 
@@ -18,10 +19,12 @@ use tokio::sync::{Notify, watch};
 
 pub use aggregator::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
 pub use ingest::{Ingested, Published, Ticket};
+pub use readiness::{MarketError, Readiness};
 pub use snapshot::{Encoded, Encoding, Snapshot};
 pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};
 
 use crate::cache::Cache;
+use crate::record::Key;
 use documents::Documents;
 use views::Views;
 
@@ -32,11 +35,17 @@ pub struct Config {
     pub refresh_every: Duration,
     /// The first change is published and composed at once; those that follow within this span go together.
     pub coalesce: Duration,
+    /// Documents without whose real data the gateway is not ready.
+    pub required: Vec<Key>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { refresh_every: Duration::from_millis(500), coalesce: Duration::from_millis(100) }
+        Self {
+            refresh_every: Duration::from_millis(500),
+            coalesce: Duration::from_millis(100),
+            required: vec![Key::new(documents::SIGNALS).expect("a constant that is a key")],
+        }
     }
 }
 
@@ -64,13 +73,13 @@ impl Market {
     ///
     /// # Errors
     ///
-    /// When the aggregator cannot say what its views are composed from.
+    /// When the aggregator cannot say what its views are composed from, or a required document is not among that.
     pub async fn new(
         config: Config,
         cache: Arc<Cache>,
         aggregator: Arc<dyn Aggregator>,
-    ) -> Result<Arc<Self>, AggregatorError> {
-        let documents = Documents::new(aggregator.inputs().await?);
+    ) -> Result<Arc<Self>, MarketError> {
+        let documents = Documents::new(config.inputs(&*aggregator).await?);
         // What the cache recalled from before a restart is on the dashboard at once, with its age.
         documents.recall(|key| cache.peek(key));
         Ok(Arc::new(Self {

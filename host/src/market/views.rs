@@ -84,14 +84,16 @@ impl Market {
         loop {
             let next = Instant::now() + self.config.coalesce;
             self.drain_changes(&mut changes);
-            let again = match self.compose_once().await {
+            let now = Time::now();
+            let again = match self.compose_once(now).await {
                 Ok(()) => None,
                 Err(error) => {
                     tracing::error!(%error, "the views could not be composed; the last ones stay");
                     Some(Instant::now() + COMPOSE_AGAIN)
                 }
             };
-            let limit = self.documents.next_limit(Time::now());
+            // Seen from when the views were begun: a limit that passed since then is not in them.
+            let limit = self.documents.next_limit(now);
             tokio::select! {
                 () = self.next_change(&mut changes) => {}
                 () = self.renewed.notified() => {}
@@ -103,8 +105,8 @@ impl Market {
         }
     }
 
-    async fn compose_once(&self) -> Result<(), ViewError> {
-        let (started, now) = (Moment::now(), Time::now());
+    async fn compose_once(&self, now: Time) -> Result<(), ViewError> {
+        let started = Moment::now();
         let changed = self.documents.unobserved(now);
         // What the aggregator could not be told now it is told next time; the views do not depend on it.
         let observed = match changed.is_empty() {

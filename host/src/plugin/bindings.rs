@@ -11,8 +11,8 @@ use super::imports::Host;
 pub(super) use aggregator::AggregatorPlugin;
 pub(super) use codec::CodecPlugin;
 pub(super) use common::tiergate::plugin::types;
-pub(super) use warmer::WarmerPlugin;
 pub(super) use common::{Common, CommonIndices};
+pub(super) use warmer::WarmerPlugin;
 
 pub(super) mod common {
     wasmtime::component::bindgen!({ world: "common", path: "../wit" });

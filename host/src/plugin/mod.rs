@@ -101,11 +101,8 @@ impl Plugins {
 
         match (codecs, aggregator, warmer) {
             (Ok(codecs), Ok(aggregator), Ok(warmer)) if errors.is_empty() => {
-                let plugins = Self {
-                    codecs: Arc::new(codecs),
-                    aggregator: Arc::new(aggregator),
-                    warmer: Arc::new(warmer),
-                };
+                let plugins =
+                    Self { codecs: Arc::new(codecs), aggregator: Arc::new(aggregator), warmer: Arc::new(warmer) };
                 for SlotStatus { slot, plugin, version, sha256, .. } in plugins.status() {
                     tracing::info!(%slot, %plugin, version = version.as_deref(), %sha256, "plugin loaded");
                 }
@@ -167,7 +164,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let plugins = Plugins::load(Config::default(), &dir.path().join("code")).unwrap();
         let slots = plugins.status();
-        assert_eq!(slots.iter().map(|slot| &*slot.slot).collect::<Vec<_>>(), ["codecs", "binance", "aggregator", "warmer"]);
+        assert_eq!(
+            slots.iter().map(|slot| &*slot.slot).collect::<Vec<_>>(),
+            ["codecs", "binance", "aggregator", "warmer"]
+        );
         assert!(slots.iter().all(|slot| slot.generation == 1 && slot.sha256.len() == 64 && slot.version.is_some()));
 
         let key = Key::new("analysis:signals").unwrap();

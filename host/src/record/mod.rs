@@ -6,6 +6,7 @@
 mod key;
 mod order;
 mod outcome;
+mod spelling;
 mod time;
 mod value;
 

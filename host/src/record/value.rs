@@ -70,6 +70,15 @@ pub struct Rejection {
     pub path: String,
 }
 
+// === impl Repair ===
+
+impl Repair {
+    /// What it takes in memory, in bytes.
+    pub fn bytes_held(&self) -> usize {
+        size_of::<Self>() + self.code.len() + self.path.len() + self.message.len()
+    }
+}
+
 // === impl Record ===
 
 impl Record {

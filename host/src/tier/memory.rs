@@ -14,7 +14,9 @@ use quick_cache::sync::Cache;
 
 use super::contest::{Contest, contest};
 use super::{Floors, Found, Health, Tier, TierError};
-use crate::record::{DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome};
+use crate::record::{
+    DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, Repair, TierName, Time, Version, WriteOutcome,
+};
 
 /// What an entry costs besides its key and bytes, in bytes: the record, its place in the map, small allocations.
 const ENTRY_OVERHEAD_BYTES: usize = 384;
@@ -85,7 +87,9 @@ impl Weighter<Key, Arc<Entry>> for BySize {
 /// Bytes that a record takes, with its key.
 fn size(key: &Key, record: &Record) -> usize {
     let foreign = record.foreign.as_ref().map_or(0, |bytes| bytes.len());
-    ENTRY_OVERHEAD_BYTES + key.as_str().len() + record.bytes.len() + foreign
+    // A payload may be small and its repairs many (B61).
+    let repairs: usize = record.repairs.iter().map(Repair::bytes_held).sum();
+    ENTRY_OVERHEAD_BYTES + key.as_str().len() + record.bytes.len() + foreign + repairs
 }
 
 // === impl Memory ===

@@ -72,6 +72,36 @@ pub struct TaskStatus {
     pub next_attempt_at: Option<Time>,
 }
 
+/// A key's warming in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskHealth {
+    /// The key.
+    pub key: String,
+    /// Whether real and fresh data is there.
+    pub warm: bool,
+    /// How long ago an action last succeeded.
+    pub last_warmed_age_seconds: Option<f64>,
+    /// Attempts in a row that failed.
+    pub failures: u32,
+    /// How long until the plugin means to look at the key again.
+    pub next_attempt_in_seconds: Option<f64>,
+}
+
+// === impl TaskHealth ===
+
+impl TaskHealth {
+    /// What `task` comes to at `now`.
+    pub(super) fn of(task: &TaskStatus, now: Time) -> Self {
+        Self {
+            key: task.key.clone(),
+            warm: task.warm,
+            last_warmed_age_seconds: task.last_warmed_at.map(|at| now.since(at).as_secs_f64()),
+            failures: task.failures,
+            next_attempt_in_seconds: task.next_attempt_at.map(|at| at.remaining(now).as_secs_f64()),
+        }
+    }
+}
+
 // === impl Ledger ===
 
 impl Ledger {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-pub use ledger::{Plans, TaskStatus};
+pub use ledger::{Plans, TaskHealth, TaskStatus};
 pub use warmer::{Action, Attempt, Fate, KeyState, SourceState, Step, Warmer, WarmerError};
 
 use crate::cache::Cache;
@@ -100,6 +100,17 @@ impl Warm {
         Status { plans, tasks }
     }
 
+    /// How every watched key stands, for those who ask after the gateway's health.
+    pub fn health(&self, now: Time) -> Vec<TaskHealth> {
+        let (_, tasks) = self.ledger().status();
+        let watched = tasks.into_iter().filter(|task| self.is_watched(task));
+        watched.map(|task| TaskHealth::of(&task, now)).collect()
+    }
+
+    fn is_watched(&self, task: &TaskStatus) -> bool {
+        self.watched.iter().any(|key| key.as_str() == task.key)
+    }
+
     /// One plan, and its actions begun.
     async fn round(self: &Arc<Self>) {
         let keys = self.gather().await;
@@ -124,7 +135,7 @@ impl Warm {
     fn report(&self, now: Time) {
         let (plans, tasks) = self.ledger().status();
         metrics::plans(plans.failures, plans.last_at.map(|at| now.since(at)));
-        for task in tasks.iter().filter(|task| self.watched.iter().any(|key| key.as_str() == task.key)) {
+        for task in tasks.iter().filter(|task| self.is_watched(task)) {
             let last_warmed = task.last_warmed_at.map(|at| now.since(at));
             let next = task.next_attempt_at.map(|at| at.remaining(now));
             metrics::warmer_task(&task.key, task.warm, task.failures, last_warmed, next);

@@ -156,7 +156,7 @@ impl Aggregator {
                 memory.format
             )));
         }
-        memory.table.forget_over(self.config.symbols_max);
+        memory.table.forget_over(&self.config);
         self.memory = memory;
         Ok(())
     }

@@ -32,6 +32,9 @@ pub struct Config {
     pub high_quality_score: f64,
     /// Symbols that are remembered; over it the one that was silent longest is forgotten (B61).
     pub symbols_max: usize,
+    /// Bytes of their records, by estimate. What is saved and what is published must fit with room to spare into one answer
+    /// to the host (16 MiB) and into the time that one call has: an aggregator that cannot be saved takes no more signals.
+    pub bytes_max: usize,
     /// Time to live of the published documents.
     pub ttl_seconds: u32,
 }
@@ -45,6 +48,7 @@ impl Default for Config {
             short_threshold: 35.0,
             high_quality_score: 60.0,
             symbols_max: 20_000,
+            bytes_max: 8 << 20,
             ttl_seconds: 300,
         }
     }
@@ -84,6 +88,7 @@ impl Config {
         let sizes = [
             ("window_seconds", self.window_seconds == 0),
             ("symbols_max", self.symbols_max == 0),
+            ("bytes_max", self.bytes_max == 0),
             ("ttl_seconds", self.ttl_seconds == 0),
         ];
         for (name, is_zero) in sizes {

@@ -24,6 +24,7 @@ mod observed;
 mod parse;
 mod regime;
 mod signal;
+mod size;
 mod statistics;
 mod table;
 mod time;

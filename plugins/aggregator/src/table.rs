@@ -11,6 +11,7 @@ use crate::config::{Config, Dedupe};
 use crate::contract::Micros;
 use crate::number::round;
 use crate::signal::Record;
+use crate::size;
 
 /// Scores that are remembered for each symbol.
 const HISTORY_MAX: usize = 24;
@@ -24,6 +25,9 @@ pub struct Held {
     pub history: Vec<f64>,
     #[serde(skip)]
     arrival: u64,
+    /// What the record takes where it is saved and published.
+    #[serde(skip)]
+    bytes: usize,
 }
 
 /// All symbols.
@@ -32,6 +36,8 @@ pub struct Table {
     symbols: HashMap<String, Held>,
     order: BTreeMap<u64, String>,
     arrivals: u64,
+    /// The sum over all symbols.
+    bytes: usize,
 }
 
 impl Table {
@@ -40,7 +46,7 @@ impl Table {
         record.score_history.clear();
         let Some(held) = self.symbols.get_mut(&record.symbol) else {
             self.insert(record, Vec::new());
-            self.forget_over(config.symbols_max);
+            self.forget_over(config);
             return true;
         };
         if !replaces(&record, &held.record, now, config) {
@@ -51,7 +57,10 @@ impl Table {
             held.arrival = self.arrivals;
             self.order.insert(held.arrival, symbol);
         }
+        self.bytes -= held.bytes;
         held.replace(record);
+        self.bytes += held.bytes;
+        self.forget_over(config);
         true
     }
 
@@ -69,19 +78,26 @@ impl Table {
         self.symbols.len()
     }
 
-    /// Forgets the symbols that were silent longest, down to `max`.
-    pub fn forget_over(&mut self, max: usize) {
-        while self.symbols.len() > max {
+    /// Forgets the symbols that were silent longest until the others are within the bounds. One is always kept.
+    pub fn forget_over(&mut self, config: &Config) {
+        while self.symbols.len() > config.symbols_max || (self.bytes > config.bytes_max && self.symbols.len() > 1) {
             let Some((_, symbol)) = self.order.pop_first() else { return };
-            self.symbols.remove(&symbol);
+            self.forget(&symbol);
         }
+    }
+
+    fn forget(&mut self, symbol: &str) -> Option<Held> {
+        let held = self.symbols.remove(symbol)?;
+        self.bytes -= held.bytes;
+        Some(held)
     }
 
     fn insert(&mut self, record: Record, history: Vec<f64>) {
         self.arrivals += 1;
         self.order.insert(self.arrivals, record.symbol.clone());
-        let mut held = Held { record, history, arrival: self.arrivals };
+        let mut held = Held { bytes: size::of_record(&record), record, history, arrival: self.arrivals };
         held.remember_score();
+        self.bytes += held.bytes;
         self.symbols.insert(held.record.symbol.clone(), held);
     }
 }
@@ -89,6 +105,7 @@ impl Table {
 impl Held {
     fn replace(&mut self, record: Record) {
         let same_score = self.record.score == record.score;
+        self.bytes = size::of_record(&record);
         self.record = record;
         if !same_score {
             self.remember_score();
@@ -131,7 +148,7 @@ impl<'de> Deserialize<'de> for Table {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut table = Self::default();
         for held in Vec::<Held>::deserialize(deserializer)? {
-            if let Some(twice) = table.symbols.remove(&held.record.symbol) {
+            if let Some(twice) = table.forget(&held.record.symbol) {
                 table.order.remove(&twice.arrival);
             }
             table.insert(held.record, held.history);

@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod market;
 
-use market::{NOW, SECOND, aggregator, document, ingest, published, record};
+use market::{NOW, SECOND, aggregator, document, ingest, parsed, published, record};
 use serde_json::{Value, json};
 
 #[test]
@@ -245,6 +245,50 @@ fn b61_over_the_limit_the_symbol_that_was_silent_longest_is_forgotten() {
     ingest(&mut aggregator, NOW, &[with("A"), with("B"), with("A"), with("C")]);
     assert_eq!(aggregator.symbols(), 2);
     assert_eq!(published(&mut aggregator, NOW)["analysis:signals"]["top_symbols"], json!(["A", "C"]));
+}
+
+#[test]
+fn b61_large_records_push_out_others_before_a_call_answers_more_than_its_host_takes() {
+    const ANSWER_BYTES_MAX: usize = 16 << 20;
+    let prose = |text: &str| json!({ "overall": text.repeat(4_000 / text.len()) });
+    let numbers: Vec<f64> = (0..500).map(|n| 1e15 + f64::from(n)).collect();
+    // As posted, they take very different room where they are saved.
+    for free in [prose("prose "), prose("\u{1}"), json!({ "numbers": numbers })] {
+        let mut aggregator = aggregator(json!({}));
+        for n in 0..4_000 {
+            let signal = json!({"symbol": format!("S{n}"), "score": 50, "price": 1, "change_24h": 1, "interpretations": free.clone()});
+            assert_eq!(ingest(&mut aggregator, NOW, &[signal]), []);
+        }
+        let saved = aggregator.save().expect("a state");
+        assert!(saved.len() < ANSWER_BYTES_MAX, "{} bytes are saved", saved.len());
+        let documents = aggregator.documents(NOW).expect("documents");
+        let bytes: usize = documents.iter().map(|document| document.body.len()).sum();
+        assert!(bytes < ANSWER_BYTES_MAX, "{bytes} bytes are published");
+        // It is a bound, and not next to nothing.
+        assert!(aggregator.symbols() > 300, "{} symbols are left", aggregator.symbols());
+        let top = parsed(&documents[0].body)["signals"].to_string();
+        assert!(top.contains("\"S3999\"") && !top.contains("\"S0\""), "the newest stay");
+    }
+}
+
+#[test]
+fn b61_the_bytes_are_counted_anew_when_a_record_is_replaced_or_restored() {
+    let record = |symbol: &str, bytes: usize| json!({"symbol": symbol, "score": 50, "note": "x".repeat(bytes)});
+    let mut first = aggregator(json!({"bytes_max": 10_000}));
+    ingest(&mut first, NOW, &[record("A", 5_000), record("B", 10)]);
+    // A shrinks, which makes room for C; then it grows and pushes out the one that was silent longest.
+    ingest(&mut first, NOW + 1, &[record("A", 10), record("C", 5_000)]);
+    assert_eq!(first.symbols(), 3);
+    let mut second = aggregator(json!({"bytes_max": 10_000}));
+    second.restore(&first.save().expect("a state")).expect("restored");
+    for aggregator in [&mut first, &mut second] {
+        ingest(aggregator, NOW + 2, &[record("A", 3_900)]);
+        assert_eq!(aggregator.symbols(), 2);
+        assert_eq!(published(aggregator, NOW + 2)["analysis:signals"]["top_symbols"], json!(["A", "C"]));
+    }
+    // One record over the bound is still the best that is known.
+    ingest(&mut first, NOW + 3, &[record("D", 60_000)]);
+    assert_eq!(first.symbols(), 1);
 }
 
 #[test]

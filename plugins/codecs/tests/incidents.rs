@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{document, fixture, read, read_fixture, repairs};
+use common::{assert_settled, document, fixture, fixtures, key, read, read_fixture, repairs};
 use serde_json::{Value, json};
 use tiergate_codecs::{Kind, decode};
 
@@ -317,4 +317,51 @@ fn b56_a_number_in_a_string_is_a_number_and_anything_else_is_null() {
     assert_eq!(*record, json!({"symbol": "A", "score": 1, "price": 95000.5, "volume": null}));
     let repairs = repairs(&read("analysis:signals", payload).unwrap());
     assert_eq!(repairs, ["numeric-text $.signals[0].price", "wrong-type $.signals[0].volume"]);
+}
+
+#[test]
+fn b17_alerts_written_as_json_are_a_list_and_a_pickle_of_them_is_never_opened() {
+    let written = fixture("edge/dashboard:alerts.json");
+    let decoded = read("dashboard:alerts", &written).unwrap();
+    assert_eq!((decoded.canonical, decoded.kind, decoded.repairs.len()), (None, Kind::Real, 0));
+    assert_eq!(read("dashboard:alerts", "[]").unwrap().kind, Kind::Real, "no alert is news, too");
+    let pickle = fixture("edge/dashboard:alerts.pickled.bin");
+    // Known by its flag, and where a store keeps no flags by its first byte.
+    for flags in [0, 1] {
+        assert_eq!(decode("dashboard:alerts", &pickle, flags).unwrap_err().code, "python-pickle");
+    }
+}
+
+#[test]
+fn b65_decoding_its_own_answer_changes_nothing_however_often() {
+    let prose = "Order flow is balanced \u{2013} \"quoted\", 61.5 %, short enough for a stock sentence.";
+    let written = json!({
+        "overall_score": 61.5, "reliability": 73.0, "symbol": "BTCUSDT",
+        "components": { "orderflow": { "score": 55 }, "price_structure": "48.25" },
+        "interpretations": { "overall": prose, "orderflow": "ok", "price_structure": "", "volume": prose },
+    });
+    let mut payload = written.to_string().into_bytes();
+    let first = read("confluence:breakdown:BTCUSDT", &payload).unwrap().canonical.expect("it needs mending");
+    for _ in 0..10 {
+        let decoded = read("confluence:breakdown:BTCUSDT", &payload).unwrap();
+        payload = decoded.canonical.unwrap_or(payload);
+        assert_eq!(String::from_utf8_lossy(&payload), String::from_utf8_lossy(&first));
+    }
+    let settled: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(settled["interpretations"], written["interpretations"]);
+    assert_eq!(settled["reliability"], 0.73);
+}
+
+#[test]
+fn b65_every_captured_payload_is_settled_after_one_decoding() {
+    let mut settled = 0;
+    for name in fixtures() {
+        let Ok(decoded) = read_fixture(&name) else {
+            assert!(name.contains("pickled"), "{name} is refused");
+            continue;
+        };
+        assert_settled(key(&name), &fixture(&name), &decoded);
+        settled += 1;
+    }
+    assert!(settled > 40, "only {settled} payloads were found");
 }

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Builder, Cache, Codec, Config, DecodeError, Decoded, KeyPolicy, Policy, TierTtls};
-use crate::record::{DeleteOutcome, Digest, Key, Kind, ReadOutcome, Record, StaleWhy, TierName, Version, WriteOutcome};
+use super::{Builder, Cache, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Policy, TierTtls};
+use crate::record::{
+    DeleteOutcome, Digest, Key, Kind, ReadOutcome, Record, StaleWhy, TierName, Time, Version, WriteOutcome,
+};
 use crate::tier::{Found, Health, Payload, Tier, TierError};
 
 /// A shared tier that holds one text under every key, and answers when it is let.
@@ -165,4 +167,19 @@ async fn a_reader_that_goes_away_does_not_stop_the_flight_for_the_others() {
     tier.gate.add_permits(1);
     assert_eq!(follower.await.unwrap().record.expect("a value").bytes, "1");
     assert_eq!(tier.reads.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn b61_what_is_remembered_of_keys_is_bounded() {
+    let (cache, tier) = cache(Duration::from_secs(60));
+    let now = Time::now();
+    for n in 0..KEYS_REMEMBERED_MAX + KEYS_REMEMBERED_MAX / 10 {
+        let key = Key::new(format!("key:{n}")).unwrap();
+        cache.saw(&key, Version(1));
+        cache.note_miss(&key);
+        cache.put_back.insert((key, tier.name.clone()), now);
+    }
+    for remembered in [cache.versions.len(), cache.missed.len(), cache.put_back.len()] {
+        assert!(remembered <= KEYS_REMEMBERED_MAX, "{remembered}");
+    }
 }

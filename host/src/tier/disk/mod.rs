@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redb::{Database, DatabaseError, StorageError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -30,6 +30,9 @@ const PAGE_CACHE_BYTES: usize = 16 << 20;
 
 /// Commands that may wait for the writing thread. At the limit writers wait, within their deadline.
 const QUEUE_MAX: usize = 1_024;
+
+/// Reads under way at once, each on a thread of its own. At the limit readers wait, within their deadline.
+const READS_MAX: usize = 8;
 
 /// The settings of [`Disk`].
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub struct Disk {
     config: Config,
     database: Arc<Database>,
     gauges: Arc<Gauges>,
+    /// See [`READS_MAX`].
+    reads: Arc<Semaphore>,
     /// `None` only while it is dropped.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
@@ -156,8 +161,8 @@ impl Disk {
             .name("disk-writer".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|error| OpenError::Io { path: config.path.clone(), error })?;
-        let name = TierName::new("disk");
-        Ok(Self { name, config, database, gauges, commands: Some(commands), thread: Some(thread) })
+        let (name, reads) = (TierName::new("disk"), Arc::new(Semaphore::new(READS_MAX)));
+        Ok(Self { name, config, database, gauges, reads, commands: Some(commands), thread: Some(thread) })
     }
 
     /// Hands `command` to the writing thread and waits for its answer. `Err` says whether the command was handed over.
@@ -217,12 +222,19 @@ impl Tier for Disk {
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, TierError> {
         let (database, gauges, keys) = (self.database.clone(), self.gauges.clone(), keys.to_vec());
-        // A page that is not in memory is read from the disk, which must not hold up a thread that serves others.
-        let read = spawn_blocking(move || writer::read(&database, &gauges, &keys, Time::now()));
+        let read = async {
+            let place = self.reads.clone().acquire_owned().await.map_err(|closed| closed.to_string())?;
+            // A page that is not in memory is read from the disk, which must not hold up a thread that serves others. The
+            // read keeps its place though nobody waits for it any more: on a slow disk, such reads would pile up (B61).
+            let found = spawn_blocking(move || {
+                let _place = place;
+                writer::read(&database, &gauges, &keys, Time::now())
+            });
+            found.await.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+        };
         match timeout(self.config.deadline, read).await {
-            Ok(Ok(Ok(found))) => Ok(found.into_iter().map(|record| record.map(Found::Whole)).collect()),
-            Ok(Ok(Err(error))) => Err(TierError::Broken(error.to_string())),
-            Ok(Err(panic)) => Err(TierError::Broken(panic.to_string())),
+            Ok(Ok(found)) => Ok(found.into_iter().map(|record| record.map(Found::Whole)).collect()),
+            Ok(Err(why)) => Err(TierError::Broken(why)),
             Err(_) => Err(TierError::Deadline(self.config.deadline)),
         }
     }
@@ -295,4 +307,25 @@ fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
 /// Whether an input or output error is about what the file holds, not about reaching it.
 fn says_damaged(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn b61_reads_that_do_not_end_hold_up_others_and_do_not_pile_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { deadline: Duration::from_millis(50), ..Config::at(dir.path().join("cache.redb")) };
+        let disk = Disk::open(config).unwrap().disk;
+        let keys = [Key::new("k").unwrap()];
+        // The places of reads that the disk does not answer.
+        let stuck = disk.reads.clone().acquire_many_owned(READS_MAX as u32).await.unwrap();
+        for _ in 0..3 {
+            assert!(matches!(disk.read(&keys).await, Err(TierError::Deadline(_))));
+        }
+        drop(stuck);
+        assert!(disk.read(&keys).await.is_ok());
+        assert_eq!(disk.reads.available_permits(), READS_MAX, "every place was given back");
+    }
 }

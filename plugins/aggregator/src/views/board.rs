@@ -58,16 +58,22 @@ impl Board {
         let records = take_records(&mut signals);
         let offered = records.len();
         let reader = Reader { config, now, received_at: signals.produced_at, seq: 0 };
-        let entries: Vec<Entry> = records
+        let mut newest = 0;
+        let mut entries: Vec<Entry> = records
             .into_iter()
             .filter_map(|fields| {
                 let record = reader.fields(fields).ok()?;
+                newest = newest.max(record.timestamp);
                 let breakdown = shelf.open(&format!("{BREAKDOWN}{}", record.symbol));
                 let ticker = tickers.fields.as_ref().and_then(|all| all.get(&record.symbol)).and_then(Value::as_object);
                 Some(Entry::join(record, breakdown, ticker))
             })
             .collect();
-        let unshown = offered - entries.iter().filter_map(Entry::shown).count();
+        let unreadable = offered - entries.len();
+        // B64: a producer with a longer window mixes old scores with current symbols. Against the newest signal, and not
+        // the clock, so that the last signals of a producer that died stay, as old.
+        entries.retain(|entry| newest.saturating_sub(entry.record.timestamp) < config.window());
+        let unshown = unreadable + entries.iter().filter(|entry| entry.shown().is_none()).count();
         let facts = Facts::of(
             overview.fields.as_ref(),
             regime.fields.as_ref(),

@@ -59,13 +59,22 @@ fn mover(record: &Value) -> Option<Mover> {
     let symbol = record.get("symbol")?.as_str()?;
     let price = number::first(record, &["price", "last"]).filter(number::positive)?;
     let change = number::first(record, &["change", "change_24h", "price_change_percent", "percentage"]);
-    let volume = number::first(record, &["volume", "volume_24h"]);
     let at = number::first(record, &["timestamp"]).and_then(instant).map(seconds);
-    let mover = Mover::new(symbol, price, change, volume, at);
+    let mover = Mover::new(symbol, price, change, turnover(record, price), at);
     Some(match record.get("display_symbol").and_then(Value::as_str) {
         Some(name) => mover.displayed_as(name),
         None => mover,
     })
+}
+
+/// The day's volume of a record in quote units (B51): those are under `volume`. A record without that name comes from a
+/// producer without tickers, which has coins under `volume_24h`.
+fn turnover(record: &Fields, price: f64) -> Option<f64> {
+    match record.get("volume") {
+        Some(volume) => number::read(volume),
+        None => number::first(record, &["volume_24h"]).map(|coins| coins * price),
+    }
+    .filter(|turnover| turnover.is_finite())
 }
 
 /// The records whose change points the way of `sign`, the greatest first.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::entry::Entry;
 use crate::number::round;
+use crate::signal::Record;
 
 /// The most that any view shows.
 pub const TOP: usize = 10;
@@ -23,34 +24,44 @@ pub struct Opportunity {
     price_change: f64,
 }
 
-/// The best opportunities among `entries`, best first; equal ones stay in their order.
-pub fn best(entries: &[Entry]) -> Vec<Opportunity> {
-    let mut opportunities: Vec<Opportunity> = entries.iter().filter_map(opportunity).collect();
-    opportunities.sort_by(|a, b| b.opportunity_score.total_cmp(&a.opportunity_score));
-    opportunities.truncate(TOP);
-    opportunities
+/// A record weighed, before its texts are written: of many few are shown.
+struct Weighed<'a> {
+    record: &'a Record,
+    score: f64,
+    change: f64,
+    opportunity_score: f64,
 }
 
-/// The opportunity in an entry. Without a change there is no momentum, and so none.
-fn opportunity(entry: &Entry) -> Option<Opportunity> {
-    let record = &entry.record;
+/// The best opportunities among `entries`, best first; equal ones stay in their order.
+pub fn best(entries: &[Entry]) -> Vec<Opportunity> {
+    let mut weighed: Vec<Weighed<'_>> = entries.iter().filter_map(|entry| weigh(&entry.record)).collect();
+    weighed.sort_by(|a, b| b.opportunity_score.total_cmp(&a.opportunity_score));
+    weighed.truncate(TOP);
+    weighed.into_iter().map(opportunity).collect()
+}
+
+/// Without a change there is no momentum, and so no opportunity.
+fn weigh(record: &Record) -> Option<Weighed<'_>> {
     let score = round(record.score, 2);
     if score < SCORE_MIN || record.symbol.contains("SYSTEM") {
         return None;
     }
     let change = round(record.change_24h?, 2);
     let factor = (1.0 + change.abs() / 10.0).min(2.0);
-    Some(Opportunity {
+    Some(Weighed { record, score, change, opportunity_score: score * factor })
+}
+
+fn opportunity(Weighed { record, score, change, opportunity_score }: Weighed<'_>) -> Opportunity {
+    Opportunity {
         symbol: record.symbol.replace("USDT", "").replace("USD", ""),
         full_symbol: record.symbol.clone(),
         score: score.round_ties_even(),
         momentum: if change > 0.0 { format!("+{change:.1}%") } else { format!("{change:.1}%") },
-        // The quote turnover is what a dollar sign may stand before (B51); base units only where nothing else is known.
-        volume: volume(record.quote_turnover().or(record.volume_24h)),
+        volume: volume(record.quote_turnover()),
         direction: direction(change, &record.sentiment),
-        opportunity_score: score * factor,
+        opportunity_score,
         price_change: change,
-    })
+    }
 }
 
 fn direction(change: f64, sentiment: &str) -> String {
@@ -61,10 +72,11 @@ fn direction(change: f64, sentiment: &str) -> String {
     }
 }
 
-fn volume(volume: Option<f64>) -> String {
-    match volume {
-        Some(volume) if volume > 1e6 => format!("${:.1}M", volume / 1e6),
-        Some(volume) if volume > 1e3 => format!("${:.0}K", volume / 1e3),
+/// The day's volume in words. Only quote units may stand behind a dollar sign: coins without a price are `N/A` (B51).
+fn volume(turnover: Option<f64>) -> String {
+    match turnover {
+        Some(turnover) if turnover > 1e6 => format!("${:.1}M", turnover / 1e6),
+        Some(turnover) if turnover > 1e3 => format!("${:.0}K", turnover / 1e3),
         _ => "N/A".to_owned(),
     }
 }

@@ -20,7 +20,10 @@ pub struct Signal<'a> {
     score: f64,
     price: f64,
     change_24h: f64,
+    /// Base units.
     volume_24h: Option<f64>,
+    /// Quote units (B51).
+    turnover_24h: Option<f64>,
     components: &'a BTreeMap<String, f64>,
     sentiment: &'a str,
     signal_type: &'static str,
@@ -42,6 +45,7 @@ fn signal(shown: Shown<'_>) -> Signal<'_> {
         price: shown.price,
         change_24h: round(shown.change, 2),
         volume_24h: record.volume_24h,
+        turnover_24h: record.quote_turnover(),
         components: &record.components,
         sentiment: &record.sentiment,
         signal_type: match score {

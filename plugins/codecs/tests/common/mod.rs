@@ -55,3 +55,26 @@ pub fn assert_settled(key: &str, payload: &[u8], decoded: &Decoded) {
     assert_eq!(again.kind, decoded.kind, "{key}: {shown}");
     serde_json::from_slice::<Value>(&canonical).unwrap_or_else(|error| panic!("{key}: {error} in {shown}"));
 }
+
+/// The names of all captured payloads. Other folders of the fixtures hold vectors and answers.
+pub fn fixtures() -> Vec<String> {
+    const FOLDERS: [&str; 5] = ["aggregator", "bridge", "edge", "legacy_writer", "warmer"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    let mut names = Vec::new();
+    let mut folders: Vec<String> = FOLDERS.map(str::to_owned).to_vec();
+    folders.push(String::new());
+    while let Some(folder) = folders.pop() {
+        for entry in root.join(&folder).read_dir().expect("a folder of fixtures") {
+            let entry = entry.expect("an entry");
+            let name = Path::new(&folder).join(entry.file_name()).to_string_lossy().into_owned();
+            let is_payload = !name.ends_with("index.json") && !name.ends_with(".meta.json");
+            if entry.path().is_dir() && !folder.is_empty() {
+                folders.push(name);
+            } else if is_payload && (name.ends_with(".json") || name.ends_with(".bin")) {
+                names.push(name);
+            }
+        }
+    }
+    names.sort();
+    names
+}

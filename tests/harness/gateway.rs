@@ -30,6 +30,9 @@ pub struct Gateway {
     pool: Pool<HttpConnector, Full<Bytes>>,
 }
 
+/// Configuration that leaves the warmer nothing to do: it writes no placeholder.
+pub const NO_TASKS: &str = "[plugins]\nwarmer = { config = { tasks = [] } }";
+
 /// A gateway that does not run yet.
 #[derive(Clone)]
 pub struct Starting {
@@ -105,7 +108,7 @@ impl Starting {
 
     /// Leaves the warmer nothing to do, for tests that look at all that is written.
     pub fn without_tasks(self) -> Self {
-        self.config("[plugins]\nwarmer = { config = { tasks = [] } }")
+        self.config(NO_TASKS)
     }
 
     /// Adds a variable to its environment.

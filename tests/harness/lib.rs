@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use browser::Browser;
 pub use deployment::Deployment;
 pub use fixtures::{data_file, fixture, moved_to_now, now_seconds};
-pub use gateway::{Gateway, Reply, Starting, binary};
+pub use gateway::{Gateway, NO_TASKS, Reply, Starting, binary};
 pub use origin::{Answer, Asked, Origin};
 pub use servers::{Memcached, Redis, free_port};
 pub use wire::{PlainMemcached, PlainRedis};

@@ -10,7 +10,8 @@ use tiergate::plugin::{Config, built_in};
 use tiergate::record::{Digest, Key, Kind, Origin, Record, Repair, Time, Version, WriteOutcome};
 use tiergate::tier::{Memory, memory};
 use tiergate_tests::{
-    Deployment, Gateway, Memcached, PATIENCE, PlainMemcached, Reply, binary, eventually, fixture, moved_to_now,
+    Deployment, Gateway, Memcached, NO_TASKS, PATIENCE, PlainMemcached, Reply, binary, eventually, fixture,
+    moved_to_now,
 };
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -38,7 +39,7 @@ fn post_at_once(gateway: &Arc<Gateway>, count: usize) -> JoinSet<Reply> {
 #[tokio::test]
 async fn b23_signals_are_taken_while_both_stores_hang_and_no_symbol_waits_for_another() {
     const SYMBOLS: usize = 50;
-    let all = Deployment::with(WAITS_FOR_EVER).await;
+    let all = Deployment::with(&format!("{WAITS_FOR_EVER}\n{NO_TASKS}")).await;
     all.freeze();
     let gateway = Arc::new(all.gateway);
     let posts = post_at_once(&gateway, SYMBOLS);

@@ -156,7 +156,7 @@ async fn looked_again(gateway: &Gateway) {
 #[tokio::test]
 async fn the_same_bytes_in_both_stores_are_one_value_and_neither_store_is_written() {
     let (memcached, redis) = (Memcached::start().await, Redis::start().await);
-    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).start().await;
+    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).without_tasks().start().await;
     let mut to_memcached = PlainMemcached::connect(memcached.port()).await;
     let mut to_redis = PlainRedis::connect(redis.port()).await;
     let same = overview(58.33, 1.0);

@@ -136,7 +136,7 @@ impl Appraiser {
         sighting
     }
 
-    /// What the codec says of the payload, now or before.
+    /// What the codec says of the payload, now or before. Of several who ask at once one asks the codec.
     fn verdict(
         &self,
         tier: &TierName,
@@ -145,32 +145,28 @@ impl Appraiser {
         payload: &Payload,
     ) -> Result<Arc<Decision>, Unworthy> {
         let place = (key.clone(), stored);
-        if let Some(known) = self.verdicts.get(&place) {
-            return Ok(known);
-        }
-        let verdict = match self.codec.decode(key, &payload.bytes, payload.flags) {
-            Ok(decoded) => Ok(decoded),
-            Err(DecodeError::Rejected(rejection)) => Err(rejection),
-            // The plugin failed, not the payload: nothing is learned about the payload, and the next look tries again.
-            Err(DecodeError::Plugin(fault)) => return Err(Unworthy::Unjudged(fault)),
-        };
-        match &verdict {
+        self.verdicts.get_or_insert_with(&place, || match self.codec.decode(key, &payload.bytes, payload.flags) {
             Ok(decoded) => {
-                metrics::repaired(key, &decoded.schema, &decoded.repairs);
-                if !decoded.repairs.is_empty() {
-                    tracing::warn!(%tier, %key, repairs = decoded.repairs.len(), first = %decoded.repairs[0].message,
-                        "a foreign payload was repaired for readers; the tier keeps it as its producer wrote it");
-                }
+                tell_repairs(tier, key, &decoded);
+                Ok(Arc::new(Ok(decoded)))
             }
-            Err(rejection) => {
+            Err(DecodeError::Rejected(rejection)) => {
                 metrics::rejected(key, &rejection.code);
                 tracing::warn!(%tier, %key, bytes = payload.bytes.len(), flags = payload.flags, digest = ?stored,
                     %rejection, "a foreign payload was refused; the last good value stays");
+                Ok(Arc::new(Err(rejection)))
             }
-        }
-        let verdict = Arc::new(verdict);
-        self.verdicts.insert(place, verdict.clone());
-        Ok(verdict)
+            // The plugin failed, not the payload: nothing is learned about the payload, and the next look tries again.
+            Err(DecodeError::Plugin(fault)) => Err(Unworthy::Unjudged(fault)),
+        })
+    }
+}
+
+fn tell_repairs(tier: &TierName, key: &Key, decoded: &Decoded) {
+    metrics::repaired(key, &decoded.schema, &decoded.repairs);
+    if let Some(first) = decoded.repairs.first() {
+        tracing::warn!(%tier, %key, repairs = decoded.repairs.len(), first = %first.message,
+            "a foreign payload was repaired for readers; the tier keeps it as its producer wrote it");
     }
 }
 

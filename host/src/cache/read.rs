@@ -69,9 +69,9 @@ impl Cache {
             Some(hit) => {
                 let outcome = if hit.is_due && !self.tiers.is_empty() {
                     self.take_off(key);
-                    self.from_memory(Some(StaleWhy::Revalidating))
+                    self.in_memory(Some(StaleWhy::Revalidating))
                 } else {
-                    self.from_memory((!hit.record.is_fresh(now)).then_some(StaleWhy::NotRenewed))
+                    self.in_memory((!hit.record.is_fresh(now)).then_some(StaleWhy::NotRenewed))
                 };
                 Read { record: Some(hit.record), outcome }
             }
@@ -87,7 +87,7 @@ impl Cache {
     }
 
     /// The outcome of a read that memory answered, fresh or stale for this reason; counted.
-    fn from_memory(&self, stale: Option<StaleWhy>) -> ReadOutcome {
+    fn in_memory(&self, stale: Option<StaleWhy>) -> ReadOutcome {
         let tier = self.memory.name().clone();
         match stale {
             None => {

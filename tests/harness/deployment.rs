@@ -62,7 +62,7 @@ impl Deployment {
 
     /// Waits for two more looks below memory, so that whatever is there has been seen.
     pub async fn looked_again(&self) {
-        let looks = async || self.gateway.metric("tiergate_tier_reads_total", &["memcached"]).await;
+        let looks = async || self.gateway.metric("tiergate_tier_reads_total", &["memcached", "look"]).await;
         let before = looks().await;
         eventually("two more looks below", async || (looks().await >= before + 2.0).then_some(())).await;
     }

@@ -147,7 +147,7 @@ async fn assert_dominance(gateway: &Gateway, dominance: f64) {
 /// Waits for two more looks into both stores, so that whatever is there has been seen.
 async fn looked_again(gateway: &Gateway) {
     for tier in ["memcached", "redis"] {
-        let looks = async || gateway.metric("tiergate_tier_reads_total", &[tier]).await;
+        let looks = async || gateway.metric("tiergate_tier_reads_total", &[tier, "look"]).await;
         let before = looks().await;
         eventually("two more looks", async || (looks().await >= before + 2.0).then_some(())).await;
     }

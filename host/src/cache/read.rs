@@ -124,7 +124,7 @@ impl Cache {
 
     async fn refresh_some(&self, keys: &[Key], all: &mut Vec<Refreshed>, copies: &mut Vec<Copy>) {
         let deadline = Instant::now() + self.deadline;
-        let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline))).await;
+        let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, "look"))).await;
         for (at, answer) in answers.iter().enumerate() {
             self.note_health(at, answer.as_ref().err());
         }
@@ -368,9 +368,14 @@ impl Drop for EndOfFlight<'_> {
     }
 }
 
-/// What a tier answers by `deadline`.
-pub(super) async fn ask(tier: &Arc<dyn Tier>, keys: &[Key], deadline: Instant) -> Result<Vec<Option<Found>>, String> {
-    metrics::tier_read(tier.name());
+/// What a tier answers by `deadline`. `why` it is asked is for the metrics.
+pub(super) async fn ask(
+    tier: &Arc<dyn Tier>,
+    keys: &[Key],
+    deadline: Instant,
+    why: &'static str,
+) -> Result<Vec<Option<Found>>, String> {
+    metrics::tier_read(tier.name(), why);
     match timeout_at(deadline, tier.read(keys)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => {

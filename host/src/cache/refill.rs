@@ -101,7 +101,7 @@ impl Cache {
     ) -> Result<(), TierError> {
         let keys: Vec<Key> = some.iter().map(|(key, _)| key.clone()).collect();
         let found: Vec<Option<Found>> =
-            ask(tier, &keys, Instant::now() + self.deadline).await.map_err(TierError::Broken)?;
+            ask(tier, &keys, Instant::now() + self.deadline, "refill").await.map_err(TierError::Broken)?;
         let absent = some.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(known, _)| known);
         let puts =
             join_all(absent.map(|(key, record)| async move { (key, record, tier.put(key, record).await) })).await;

@@ -50,7 +50,7 @@ impl Cache {
         let mut all = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_AT_ONCE) {
             let deadline = Instant::now() + self.deadline;
-            let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline))).await;
+            let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, "survey"))).await;
             let now = Time::now();
             for (at, key) in keys.iter().enumerate() {
                 let mut record = self.memory.get(key);

@@ -56,7 +56,10 @@ fn describe() {
     describe_counter!(DELETES, "Deletes by tier and outcome");
     describe_counter!(READS, "Reads of keys by outcome and tier");
     describe_counter!(COPIES, "Promotions, and greater values put back, by tier and outcome");
-    describe_counter!(TIER_READS, "Looks below memory, each for one or many keys, by tier");
+    describe_counter!(
+        TIER_READS,
+        "Reads of tiers, each for one or many keys: for readers and documents, to survey, to fill again"
+    );
     describe_gauge!(TIER_ANSWERS, "1 while a tier answers looks below memory, else 0");
     describe_counter!(TIER_FAILURES, "Calls that a tier did not answer, or not in time");
     describe_counter!(REPAIRS, "Payloads repaired by schema and kind of repair");
@@ -137,8 +140,8 @@ pub fn copied(why: &'static str, tier: &TierName, outcome: &WriteOutcome) {
 }
 
 /// A tier was asked, for one key or many.
-pub fn tier_read(tier: &TierName) {
-    counter!(TIER_READS, "tier" => tier.to_string()).increment(1);
+pub fn tier_read(tier: &TierName, why: &'static str) {
+    counter!(TIER_READS, "tier" => tier.to_string(), "why" => why).increment(1);
 }
 
 /// Whether a tier answered when it was last asked.

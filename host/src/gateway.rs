@@ -10,7 +10,7 @@ use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
 use crate::http::{self, App, Bound, Secret};
 use crate::market::{Market, MarketError};
-use crate::plugin::{PluginError, PluginSpec, Plugins};
+use crate::plugin::{Operator, PluginError, PluginSpec, Plugins};
 use crate::record::{Key, Record, TierName, Time};
 use crate::source::{self, Sources};
 use crate::telemetry::metrics;
@@ -36,8 +36,8 @@ impl Gateway {
     pub async fn new(config: Option<Config>, mut mistakes: Vec<Mistake>) -> Result<Self, Mistakes> {
         let Some(config) = config else { return Err(Mistakes(mistakes)) };
         let admin_token = prepare(&config.data_dir, &mut mistakes);
-        let plugins = match Plugins::load(config.plugins.clone(), &config.data_dir.join("compiled")) {
-            Ok(plugins) => Some(plugins),
+        let plugins = match Operator::new(config.plugins.clone(), &config.data_dir) {
+            Ok(operator) => Some(operator),
             Err(errors) => {
                 mistakes.extend(errors.into_iter().map(|error| of_plugin(&config, error)));
                 None
@@ -62,7 +62,8 @@ impl Gateway {
                 None
             }
         };
-        let builder = plugins.as_ref().map(|plugins| cache::Builder::new(config.cache.clone(), plugins.codecs.clone()));
+        let builder =
+            plugins.as_ref().map(|plugins| cache::Builder::new(config.cache.clone(), plugins.plugins().codecs.clone()));
         let cache = match builder {
             Some(builder) if mistakes.is_empty() => build(builder, &config.tiers, &mut mistakes),
             _ => None,
@@ -72,11 +73,11 @@ impl Gateway {
         else {
             return Err(Mistakes(mistakes));
         };
-        let market = Market::new(config.market, cache.clone(), plugins.aggregator.clone())
+        let market = Market::new(config.market, cache.clone(), plugins.plugins().aggregator.clone())
             .await
             .map_err(|error| Mistakes(vec![of_market(error)]))?;
         let sources = Arc::new(sources(config.sources, &cache, &bound)?);
-        let warm = Warm::new(config.warm, cache.clone(), sources.clone(), plugins.warmer.clone())
+        let warm = Warm::new(config.warm, cache.clone(), sources.clone(), plugins.plugins().warmer.clone())
             .await
             .map_err(|error| Mistakes(vec![Mistake::new("plugins.warmer", error)]))?;
         let app = App {
@@ -87,7 +88,7 @@ impl Gateway {
             sources,
             metrics,
             admin_token,
-            plugins: Arc::new(move || serde_json::json!({ "slots": plugins.status() })),
+            plugins: Arc::new(plugins),
         };
         Ok(Self { app: Arc::new(app), bound, market, warm })
     }

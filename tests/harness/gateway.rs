@@ -253,9 +253,14 @@ impl Gateway {
 
     /// `GET` from the admin listener, with its token.
     pub async fn admin_get(&self, path: &str) -> Reply {
+        self.admin_send(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Any request to the admin listener, with its token.
+    pub async fn admin_send(&self, method: Method, path: &str, body: Bytes) -> Reply {
         let token = std::fs::read_to_string(self.data_dir().join("admin.token")).expect("the admin token");
         let bearer = format!("Bearer {}", token.trim());
-        self.exchange(&self.admin, Method::GET, path, &[("authorization", &bearer)], Bytes::new()).await
+        self.exchange(&self.admin, method, path, &[("authorization", &bearer)], body).await
     }
 
     /// The value of a metric, summed over the series whose labels contain all of `labels`.

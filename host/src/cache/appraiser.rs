@@ -28,7 +28,7 @@ const SIGHTINGS_MAX: usize = 100_000;
 pub(super) struct Appraiser {
     codec: Arc<dyn Codec>,
     policy: Arc<Policy>,
-    verdicts: Map<(Key, Digest), Arc<Decision>, BySize>,
+    verdicts: Map<Place, Arc<Decision>, BySize>,
     sightings: Map<(TierName, Key), Sighting>,
 }
 
@@ -45,6 +45,9 @@ struct Sighting {
     lifetime_end: Option<Time>,
 }
 
+/// A payload of a key, and the epoch of the codec that read it.
+type Place = (Key, Digest, u64);
+
 /// An accepted payload, or why it was not.
 type Decision = Result<Decoded, Rejection>;
 
@@ -53,8 +56,8 @@ struct BySize;
 
 // === impl BySize ===
 
-impl Weighter<(Key, Digest), Arc<Decision>> for BySize {
-    fn weight(&self, _: &(Key, Digest), verdict: &Arc<Decision>) -> u64 {
+impl Weighter<Place, Arc<Decision>> for BySize {
+    fn weight(&self, _: &Place, verdict: &Arc<Decision>) -> u64 {
         let held = match &**verdict {
             Ok(Decoded { canonical, repairs, .. }) => {
                 canonical.as_ref().map_or(0, |bytes| bytes.len())
@@ -144,7 +147,7 @@ impl Appraiser {
         stored: Digest,
         payload: &Payload,
     ) -> Result<Arc<Decision>, Unworthy> {
-        let place = (key.clone(), stored);
+        let place = (key.clone(), stored, self.codec.epoch());
         self.verdicts.get_or_insert_with(&place, || match self.codec.decode(key, &payload.bytes, payload.flags) {
             Ok(decoded) => {
                 tell_repairs(tier, key, &decoded);

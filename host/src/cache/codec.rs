@@ -14,6 +14,9 @@ pub trait Codec: Send + Sync + 'static {
     /// Reads a payload by the codec of this name, whatever keys it claims: the answer of an origin, to become a payload of
     /// `key`.
     fn decode_by(&self, codec: &str, key: &Key, payload: &Bytes) -> Result<Decoded, DecodeError>;
+
+    /// Changes whenever the same payload may be decoded otherwise than before.
+    fn epoch(&self) -> u64;
 }
 
 /// An accepted payload.

@@ -6,6 +6,7 @@ mod cache;
 mod completions;
 mod config;
 mod ingest;
+mod plugin;
 mod serve;
 
 use std::path::PathBuf;
@@ -45,6 +46,18 @@ enum Command {
     Cache(cache::CacheArgs),
     /// Check the configuration without serving
     Config(config::ConfigArgs),
+    /// Load, use, roll back and discard plugins of a running gateway
+    Plugin(plugin::PluginArgs),
+    /// Compile a component for this gateway, which starts this itself
+    #[command(name = crate::plugin::child::SUBCOMMAND, hide = true)]
+    CompilePlugin {
+        /// The component
+        file: PathBuf,
+        /// Where the code is kept
+        cache_dir: PathBuf,
+        /// Under which digest
+        sha256: String,
+    },
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -73,6 +86,15 @@ enum Ended {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::CompilePlugin { file, cache_dir, sha256 }) = &cli.command {
+        return match crate::plugin::child::run(file, cache_dir, sha256) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -86,7 +108,10 @@ pub fn main() -> ExitCode {
             Some(Command::Ingest(args)) => ingest::run(args).await,
             Some(Command::Cache(args)) => cache::run(args).await,
             Some(Command::Config(args)) => config::run(args).await,
+            Some(Command::Plugin(args)) => plugin::run(args).await,
             Some(Command::Completions(args)) => completions::run(&args),
+            // Done above, without a runtime.
+            Some(Command::CompilePlugin { .. }) => Ok(Ended::Done),
         }
     });
     // A blocked thread (standard input, say) must not keep the process.

@@ -231,7 +231,7 @@ fn policy(rules: &[file::Ttl], mistakes: &mut Vec<Mistake>) -> Policy {
 }
 
 /// `$XDG_STATE_HOME/tiergate`, by default `~/.local/state/tiergate` (XDG base directory specification).
-fn default_data_dir() -> PathBuf {
+pub fn default_data_dir() -> PathBuf {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))

@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `GET /metrics` | Prometheus metrics |
 //! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits |
-//! | `GET /api/admin/plugins` | every slot: name, version, SHA-256 |
+//! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
+//! | `POST /api/admin/plugins/{slot}/{load,use,rollback,discard}` | see [`plugins_api`] |
+//! | `GET /api/admin/audit` | what was done to plugins, the newest first |
 //! | `GET /api/admin/warmer` | every key that is kept warm: last warmed, failures, next attempt; every source |
 //! | `GET /healthz` | 200 while the process serves |
 
@@ -14,7 +16,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::respond::{self, Answer, Refusal};
-use super::{App, access};
+use super::{App, access, plugins_api};
 
 /// Answers one request.
 pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
@@ -30,7 +32,13 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
             respond::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body.into())
         }
         (&Method::GET, "/api/admin/tiers") => respond::json(StatusCode::OK, &tiers(app).await),
-        (&Method::GET, "/api/admin/plugins") => respond::json(StatusCode::OK, &(app.plugins)()),
+        (&Method::GET, "/api/admin/plugins") => {
+            respond::json(StatusCode::OK, &json!({ "slots": app.plugins.plugins().status() }))
+        }
+        (&Method::GET, "/api/admin/audit") => plugins_api::audit(app).unwrap_or_else(Refusal::answer),
+        (&Method::POST, path) if path.starts_with(plugins_api::PREFIX) => {
+            plugins_api::post(app, request).await.unwrap_or_else(Refusal::answer)
+        }
         (&Method::GET, "/api/admin/warmer") => {
             let body = json!({ "warmer": app.warm.status(), "sources": app.sources.status() });
             respond::json(StatusCode::OK, &body)

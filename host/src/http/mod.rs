@@ -12,6 +12,7 @@ mod data;
 mod listen;
 mod listener;
 mod negotiate;
+mod plugins_api;
 mod respond;
 mod signals_api;
 mod splitter;
@@ -29,6 +30,7 @@ pub use listener::Listener;
 
 use crate::cache::Cache;
 use crate::market::Market;
+use crate::plugin::Operator;
 use crate::source::Sources;
 use crate::warm::Warm;
 
@@ -93,6 +95,6 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// What the admin listener asks for.
     pub admin_token: Secret,
-    /// Lists the plugins for the admin listener, as JSON.
-    pub plugins: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Swaps plugins for the admin listener.
+    pub plugins: Arc<Operator>,
 }

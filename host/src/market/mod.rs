@@ -96,6 +96,11 @@ impl Market {
         }))
     }
 
+    /// Composes the views again, though no document changed: another aggregator may compose them otherwise.
+    pub fn recompose(&self) {
+        self.renewed.notify_one();
+    }
+
     /// Refreshes, publishes and composes until `stop` is told.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         tokio::select! {

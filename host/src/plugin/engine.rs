@@ -34,6 +34,17 @@ const WARM_BYTES_MAX: usize = 1 << 20;
 
 /// Makes the engine with room for `instances` at once, each with at most `memory` bytes, and starts its clock.
 pub(super) fn start(instances: usize, memory: usize) -> wasmtime::Result<Engine> {
+    let engine = Engine::new(&config(instances, memory)?)?;
+    tick(engine.weak())?;
+    Ok(engine)
+}
+
+/// An engine that makes the same code and runs nothing.
+pub(super) fn compiler() -> wasmtime::Result<Engine> {
+    Engine::new(&config(1, 1 << 20)?)
+}
+
+fn config(instances: usize, memory: usize) -> wasmtime::Result<Config> {
     let instances = u32::try_from(instances)?;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -61,10 +72,7 @@ pub(super) fn start(instances: usize, memory: usize) -> wasmtime::Result<Engine>
         .max_wasm_stack(STACK_BYTES_MAX)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20))
         .allocation_strategy(pool);
-
-    let engine = Engine::new(&config)?;
-    tick(engine.weak())?;
-    Ok(engine)
+    Ok(config)
 }
 
 /// How many epochs cover `span`. The epoch that is running has partly passed, hence one more.

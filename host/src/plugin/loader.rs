@@ -24,7 +24,7 @@ use super::loaded::{self, Loaded};
 use super::slot::Identity;
 
 /// The largest component file. One made from Python has 18 MB.
-const FILE_BYTES_MAX: ByteSize = ByteSize::mib(32);
+pub const FILE_BYTES_MAX: ByteSize = ByteSize::mib(32);
 
 /// The interfaces that a plugin may import, each `tiergate:plugin/<name>@<version>`.
 const GRANTED: [&str; 5] = ["types", "host-log", "host-clock", "host-random", "host-metrics"];
@@ -61,8 +61,13 @@ impl Loader {
 
     /// Loads one plugin.
     pub(super) fn load<W: World>(&self, spec: &PluginSpec, limits: &Limits) -> Result<Loaded<W>, PluginError> {
-        let identity =
-            Identity { name: spec.name.as_str().into(), version: None, sha256: "".into(), file: spec.path.clone() };
+        let identity = Identity {
+            name: spec.name.as_str().into(),
+            version: None,
+            sha256: "".into(),
+            file: spec.path.clone(),
+            config: Arc::new(spec.config.clone()),
+        };
         let bytes = read(spec).map_err(|why| identity.refused(why))?;
         let identity = Identity { sha256: hex(&Sha256::digest(&bytes)).into(), ..identity };
         let config = config(&spec.config).map_err(|error| identity.refused(format!("its configuration: {error}")))?;
@@ -111,6 +116,16 @@ impl Loader {
         code.load(&self.engine)
     }
 
+    /// The digest of the component that `spec` names.
+    pub(super) fn digest(spec: &PluginSpec) -> Result<String, String> {
+        read(spec).map(|bytes| hex(&Sha256::digest(&bytes)))
+    }
+
+    /// Whether the code of the component with this digest is at hand.
+    pub(super) fn is_compiled(&self, sha256: &str) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.get(sha256).is_ok_and(|code| code.is_some()))
+    }
+
     fn keep(&self, Identity { name: plugin, sha256, .. }: &Identity, code: &NativeCode) {
         if let Some(cache) = &self.cache
             && let Err(error) = cache.put(sha256, code)
@@ -142,7 +157,7 @@ fn read(spec: &PluginSpec) -> Result<Vec<u8>, String> {
 }
 
 /// Whether `bytes` begin as a component does.
-fn recognise(bytes: &[u8]) -> Result<(), String> {
+pub(super) fn recognise(bytes: &[u8]) -> Result<(), String> {
     let why = match bytes.strip_prefix(WASM) {
         Some(rest) if rest.starts_with(COMPONENT) => return Ok(()),
         Some(rest) if rest.starts_with(CORE_MODULE) => {
@@ -205,7 +220,7 @@ fn config(config: &serde_json::Value) -> serde_json::Result<Arc<[u8]>> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,8 +8,10 @@
 
 mod aggregator;
 mod answer;
+mod audit;
 mod bindings;
 mod builtin;
+pub mod child;
 mod codec;
 mod compiled;
 mod config;
@@ -22,6 +24,8 @@ mod loader;
 mod meter;
 mod sandbox;
 mod slot;
+mod store;
+mod swap;
 mod warmer;
 
 #[cfg(test)]
@@ -32,15 +36,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use aggregator::AggregatorSlot;
+pub use audit::Entry as AuditEntry;
 pub use builtin::component as built_in;
 pub use codec::CodecRouter;
 pub use config::{Config, PluginSpec};
 pub use error::{Cause, PluginError};
 pub use limits::Limits;
-pub use slot::{Generation, Identity, Slot, SlotStatus};
+pub use loader::FILE_BYTES_MAX;
+pub use slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
+pub use swap::{Operator, SwapError};
 pub use warmer::WarmerSlot;
 
+use bindings::World;
+use loaded::Loaded;
 use loader::Loader;
+use store::Store;
 
 /// Generations of one slot that may exist at once: the active one, the one before it, and a candidate.
 const GENERATIONS: usize = 3;
@@ -64,40 +74,36 @@ impl Plugins {
     /// Metrics are recorded by the recorder that is installed when a call is made.
     pub fn load(config: Config, cache_dir: &Path) -> Result<Self, Vec<PluginError>> {
         let loader = start(&config, cache_dir).map_err(|error| vec![runtime_error(format!("{error:#}"))])?;
-        let mut errors = duplicates(&config);
+        Self::load_with(&config, &loader, None)
+    }
+
+    /// The same, with what was swapped in before a restart.
+    fn load_with(config: &Config, loader: &Loader, store: Option<&Store>) -> Result<Self, Vec<PluginError>> {
+        let mut errors = duplicates(config);
+        let chain = |spec: &PluginSpec| store.map_or_else(|| vec![spec.clone()], |store| store.chain(spec));
 
         let mut codecs = Vec::new();
         for (position, spec) in config.codecs.iter().enumerate() {
-            let loaded = loader.load(spec, &config.codec_limits).and_then(|codec| {
-                let claims = codec::claims(&codec, position).map_err(|error| codec.identity.located(error))?;
-                Ok((codec, claims))
-            });
-            match loaded {
-                Ok((codec, claims)) => {
-                    let identity = codec.identity.clone();
-                    let pool = Arc::new(codec::Pool::new(codec, config.codec_instances));
-                    codecs.push((Slot::new(spec.name.as_str().into(), identity, pool), claims));
-                }
+            let make = |codec| codec::pool(codec, position, config);
+            match fill(&spec.name, chain(spec), |spec| load_one(loader, spec, &config.codec_limits, make)) {
+                Ok(slot) => codecs.push(slot),
                 Err(error) => errors.push(error),
             }
         }
         let codecs = CodecRouter::new(codecs).map_err(|claimed| errors.extend(claimed));
 
         let spec = &config.aggregator;
-        let aggregator = loader.load(spec, &config.aggregator_limits).and_then(|aggregator| {
-            aggregator::probe(&aggregator).map_err(|error| aggregator.identity.located(error))?;
-            let slot = Slot::new(spec.name.as_str().into(), aggregator.identity.clone(), Arc::new(aggregator));
-            AggregatorSlot::start(slot).map_err(|error| runtime_error(format!("the aggregator's thread: {error}")))
-        });
+        let make = |aggregator| aggregator::probe(&aggregator).map(|()| aggregator);
+        let aggregator = fill(&spec.name, chain(spec), |spec| load_one(loader, spec, &config.aggregator_limits, make))
+            .and_then(|slot| {
+                AggregatorSlot::start(slot).map_err(|error| runtime_error(format!("the aggregator's thread: {error}")))
+            });
         let aggregator = aggregator.map_err(|error| errors.push(error));
 
         let spec = &config.warmer;
-        let warmer = loader.load(spec, &config.warmer_limits).and_then(|warmer| {
-            warmer::probe(&warmer).map_err(|error| warmer.identity.located(error))?;
-            let slot = Slot::new(spec.name.as_str().into(), warmer.identity.clone(), Arc::new(warmer));
-            Ok(WarmerSlot::new(slot))
-        });
-        let warmer = warmer.map_err(|error| errors.push(error));
+        let warmer =
+            fill(&spec.name, chain(spec), |spec| load_one(loader, spec, &config.warmer_limits, warmer::Policy::new));
+        let warmer = warmer.map(WarmerSlot::new).map_err(|error| errors.push(error));
 
         match (codecs, aggregator, warmer) {
             (Ok(codecs), Ok(aggregator), Ok(warmer)) if errors.is_empty() => {
@@ -118,6 +124,43 @@ impl Plugins {
         slots.extend([self.aggregator.status(), self.warmer.status()]);
         slots
     }
+}
+
+/// Loads one plugin and makes of it what its slot holds.
+fn load_one<W: World, P>(
+    loader: &Loader,
+    spec: &PluginSpec,
+    limits: &Limits,
+    make: impl FnOnce(Loaded<W>) -> Result<P, PluginError>,
+) -> Result<(Arc<Identity>, Arc<P>), PluginError> {
+    let loaded = loader.load::<W>(spec, limits)?;
+    let identity = loaded.identity.clone();
+    let plugin = make(loaded).map_err(|error| identity.located(error))?;
+    Ok((identity, Arc::new(plugin)))
+}
+
+/// A slot with the generations of `chain`, of which the last one is active. One that can no longer be loaded is left out, as
+/// long as one is left.
+fn fill<P>(
+    name: &str,
+    chain: Vec<PluginSpec>,
+    load: impl Fn(&PluginSpec) -> Result<(Arc<Identity>, Arc<P>), PluginError>,
+) -> Result<Slot<P>, PluginError> {
+    let mut slot: Option<Slot<P>> = None;
+    let mut failure = None;
+    for spec in &chain {
+        match (load(spec), &slot) {
+            (Ok((identity, plugin)), None) => slot = Some(Slot::new(name.into(), identity, plugin)),
+            (Ok((identity, plugin)), Some(slot)) => slot.activate(&slot.offer(identity, plugin)),
+            (Err(error), _) => {
+                if chain.len() > 1 {
+                    tracing::error!(slot = name, %error, "a plugin that was used here is left out; the one before it stays");
+                }
+                failure = Some(error);
+            }
+        }
+    }
+    slot.ok_or_else(|| failure.unwrap_or_else(|| runtime_error(format!("slot {name} has no plugin"))))
 }
 
 fn start(config: &Config, cache_dir: &Path) -> wasmtime::Result<Loader> {

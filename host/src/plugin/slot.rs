@@ -1,7 +1,7 @@
 //! [`Slot`]: a place where one plugin runs, and which one runs there now.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -9,13 +9,26 @@ use crate::record::Time;
 
 use super::error::{Cause, PluginError};
 
+/// Generations that are kept for the way back; beyond it the oldest is discarded.
+const PREVIOUS_MAX: usize = 2;
+
 /// A place where one plugin runs. Calls take the active generation and finish on it, whatever replaces it meanwhile.
 #[derive(Debug)]
 pub struct Slot<P> {
     name: Arc<str>,
     active: ArcSwap<Generation<P>>,
-    /// Held while the active generation is replaced, so that numbers are given in order.
-    last: Mutex<u64>,
+    rack: Mutex<Rack<P>>,
+}
+
+/// The generations of a slot that do not run.
+#[derive(Debug)]
+struct Rack<P> {
+    /// The number of the last generation.
+    last: u64,
+    /// The one that was loaded and is not used yet.
+    candidate: Option<Arc<Generation<P>>>,
+    /// Those that were active, the last one last.
+    previous: Vec<Arc<Generation<P>>>,
 }
 
 /// A plugin in a slot.
@@ -23,7 +36,7 @@ pub struct Slot<P> {
 pub struct Generation<P> {
     /// Counts the plugins that ran in this slot, from 1.
     pub number: u64,
-    /// When it became active.
+    /// When it was loaded.
     pub loaded_at: Time,
     /// Which plugin it is.
     pub identity: Arc<Identity>,
@@ -42,6 +55,8 @@ pub struct Identity {
     pub sha256: Arc<str>,
     /// Where it was read from; `None` for a built-in plugin.
     pub file: Option<PathBuf>,
+    /// The operator's configuration for it.
+    pub config: Arc<serde_json::Value>,
 }
 
 /// A slot as operators see it.
@@ -63,6 +78,23 @@ pub struct SlotStatus {
     pub generation: u64,
     /// See [`Generation::loaded_at`], in Unix microseconds.
     pub loaded_at: Time,
+    /// The one that was loaded and is not used yet.
+    pub candidate: Option<GenerationStatus>,
+    /// Those that were active and can be rolled back to, the last one first.
+    pub previous: Vec<GenerationStatus>,
+}
+
+/// A generation that does not run, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct GenerationStatus {
+    /// See [`Generation::number`].
+    pub generation: u64,
+    /// See [`Identity::name`].
+    pub plugin: String,
+    /// See [`Identity::version`].
+    pub version: Option<String>,
+    /// See [`Identity::sha256`].
+    pub sha256: String,
 }
 
 // === impl Slot ===
@@ -71,7 +103,8 @@ impl<P> Slot<P> {
     /// A slot with its first generation.
     pub fn new(name: Arc<str>, identity: Arc<Identity>, plugin: Arc<P>) -> Self {
         let first = Generation { number: 1, loaded_at: Time::now(), identity, plugin };
-        Self { name, active: ArcSwap::from_pointee(first), last: Mutex::new(1) }
+        let rack = Rack { last: 1, candidate: None, previous: Vec::new() };
+        Self { name, active: ArcSwap::from_pointee(first), rack: Mutex::new(rack) }
     }
 
     /// The operator's name for the slot.
@@ -84,26 +117,88 @@ impl<P> Slot<P> {
         self.active.load_full()
     }
 
-    /// Makes `plugin` the active generation in one step, and answers the one that was, for the way back.
-    pub fn replace(&self, identity: Arc<Identity>, plugin: Arc<P>) -> Arc<Generation<P>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last += 1;
-        self.active.swap(Arc::new(Generation { number: *last, loaded_at: Time::now(), identity, plugin }))
+    /// Makes `plugin` the candidate, in place of an earlier one that was not used.
+    pub fn offer(&self, identity: Arc<Identity>, plugin: Arc<P>) -> Arc<Generation<P>> {
+        let mut rack = self.rack();
+        rack.last += 1;
+        let offered = Arc::new(Generation { number: rack.last, loaded_at: Time::now(), identity, plugin });
+        rack.candidate = Some(offered.clone());
+        offered
+    }
+
+    /// The generation that was loaded and is not used yet.
+    pub fn candidate(&self) -> Option<Arc<Generation<P>>> {
+        self.rack().candidate.clone()
+    }
+
+    /// The generation that was active before this one.
+    pub fn previous(&self) -> Option<Arc<Generation<P>>> {
+        self.rack().previous.last().cloned()
+    }
+
+    /// The generations that were active and the one that is, from the oldest on.
+    pub fn chain(&self) -> Vec<Arc<Generation<P>>> {
+        self.rack().previous.iter().cloned().chain([self.active()]).collect()
+    }
+
+    /// Makes `next`, the candidate or a previous generation, the active one in one step. The one that was is kept for the way
+    /// back.
+    pub fn activate(&self, next: &Arc<Generation<P>>) {
+        let mut rack = self.rack();
+        let is_next = |other: &Arc<Generation<P>>| other.number == next.number;
+        rack.candidate = rack.candidate.take().filter(|candidate| !is_next(candidate));
+        rack.previous.retain(|previous| !is_next(previous));
+        let before = self.active.swap(next.clone());
+        rack.previous.push(before);
+        if rack.previous.len() > PREVIOUS_MAX {
+            rack.previous.remove(0);
+        }
+    }
+
+    /// Forgets the candidate or the previous generation of this number; answers it.
+    pub fn discard(&self, number: u64) -> Option<Arc<Generation<P>>> {
+        let mut rack = self.rack();
+        if let Some(candidate) = rack.candidate.take_if(|candidate| candidate.number == number) {
+            return Some(candidate);
+        }
+        let at = rack.previous.iter().position(|previous| previous.number == number)?;
+        Some(rack.previous.remove(at))
     }
 
     /// The slot as operators see it.
     pub fn status(&self, world: &'static str) -> SlotStatus {
-        let active = self.active();
-        let Identity { name, version, sha256, file } = &*active.identity;
+        let (active, rack) = (self.active(), self.rack());
+        let GenerationStatus { generation, plugin, version, sha256 } = active.status();
         SlotStatus {
             slot: self.name.to_string(),
             world,
+            plugin,
+            version,
+            sha256,
+            file: active.identity.file.clone(),
+            generation,
+            loaded_at: active.loaded_at,
+            candidate: rack.candidate.as_ref().map(|candidate| candidate.status()),
+            previous: rack.previous.iter().rev().map(|previous| previous.status()).collect(),
+        }
+    }
+
+    fn rack(&self) -> MutexGuard<'_, Rack<P>> {
+        self.rack.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Generation ===
+
+impl<P> Generation<P> {
+    /// The generation as operators see it.
+    pub fn status(&self) -> GenerationStatus {
+        let Identity { name, version, sha256, .. } = &*self.identity;
+        GenerationStatus {
+            generation: self.number,
             plugin: name.to_string(),
             version: version.as_ref().map(Arc::to_string),
             sha256: sha256.to_string(),
-            file: file.clone(),
-            generation: active.number,
-            loaded_at: active.loaded_at,
         }
     }
 }
@@ -132,17 +227,39 @@ mod tests {
     use super::*;
 
     fn identity(name: &str) -> Arc<Identity> {
-        Arc::new(Identity { name: name.into(), version: Some("1.0.0".into()), sha256: "00".into(), file: None })
+        Arc::new(Identity {
+            name: name.into(),
+            version: Some("1.0.0".into()),
+            sha256: "00".into(),
+            file: None,
+            config: Arc::default(),
+        })
     }
 
     #[test]
-    fn a_call_in_flight_keeps_the_generation_it_began_with() {
+    fn a_call_in_flight_keeps_the_generation_it_began_with_and_the_way_back_is_kept() {
         let slot = Slot::new("codecs".into(), identity("old"), Arc::new(1));
         let in_flight = slot.active();
-        let before = slot.replace(identity("new"), Arc::new(2));
+        let offered = slot.offer(identity("new"), Arc::new(2));
+        assert_eq!(slot.status("codec-plugin").candidate.unwrap().plugin, "new");
+        assert_eq!(slot.active().number, 1, "an offer changes nothing");
+        slot.activate(&offered);
         assert_eq!((in_flight.number, *in_flight.plugin), (1, 1));
-        assert_eq!((before.number, &*before.identity.name), (1, "old"));
         let status = slot.status("codec-plugin");
-        assert_eq!((status.generation, &*status.plugin), (2, "new"));
+        assert_eq!((status.generation, &*status.plugin, status.candidate), (2, "new", None));
+        slot.activate(&slot.previous().unwrap());
+        assert_eq!((slot.active().number, slot.previous().unwrap().number), (1, 2));
+    }
+
+    #[test]
+    fn generations_that_are_kept_are_bounded_and_can_be_discarded() {
+        let slot = Slot::new("codecs".into(), identity("1"), Arc::new(()));
+        for n in 2..=PREVIOUS_MAX + 3 {
+            slot.activate(&slot.offer(identity(&n.to_string()), Arc::new(())));
+        }
+        let kept = |slot: &Slot<()>| slot.status("w").previous.iter().map(|g| g.generation).collect::<Vec<_>>();
+        assert_eq!(kept(&slot), [4, 3]);
+        assert!(slot.discard(3).is_some() && slot.discard(3).is_none() && slot.discard(5).is_none(), "5 is active");
+        assert_eq!(kept(&slot), [4]);
     }
 }

@@ -14,12 +14,13 @@ impl Warm {
     /// The state of every watched key, of those that are read most, and of nothing that is under way.
     pub(super) async fn gather(&self) -> Vec<KeyState> {
         let mut reads = self.cache.take_reads();
+        let watched = self.watched();
         let under_way = self.ledger().under_way();
         let mut most_read: Vec<(&Key, u64)> =
             reads.iter().map(|(key, reads)| (key, reads.hits.saturating_add(reads.misses))).collect();
         most_read.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
-        let read = most_read.into_iter().map(|(key, _)| key).filter(|key| !self.watched.contains(*key));
-        let told: BTreeSet<Key> = self.watched.iter().chain(read.take(READ_KEYS_MAX)).cloned().collect();
+        let read = most_read.into_iter().map(|(key, _)| key).filter(|key| !watched.contains(*key));
+        let told: BTreeSet<Key> = watched.iter().chain(read.take(READ_KEYS_MAX)).cloned().collect();
 
         let keys: Vec<Key> = told.iter().filter(|key| !under_way.contains(*key)).cloned().collect();
         let surveys = self.cache.survey(&keys).await;

@@ -49,8 +49,8 @@ pub struct Warm {
     cache: Arc<Cache>,
     sources: Arc<Sources>,
     warmer: Arc<dyn Warmer>,
-    /// The keys that every plan is told of, and that are reported on.
-    watched: BTreeSet<Key>,
+    /// The keys that every plan is told of, and that are reported on: those of the plugin, and those that have a source.
+    watched: Mutex<Arc<BTreeSet<Key>>>,
     ledger: Mutex<Ledger>,
 }
 
@@ -75,8 +75,10 @@ impl Warm {
         sources: Arc<Sources>,
         warmer: Arc<dyn Warmer>,
     ) -> Result<Arc<Self>, WarmerError> {
-        let watched = warmer.watches().await?.into_iter().chain(sources.keys().cloned()).collect();
-        Ok(Arc::new(Self { config, cache, sources, warmer, watched, ledger: Mutex::default() }))
+        let (watched, ledger) = (Mutex::default(), Mutex::default());
+        let warm = Self { config, cache, sources, warmer, watched, ledger };
+        warm.watch().await?;
+        Ok(Arc::new(warm))
     }
 
     /// Plans and carries out until `stop` is told. What is under way then is carried through.
@@ -103,16 +105,28 @@ impl Warm {
     /// How every watched key stands, for those who ask after the gateway's health.
     pub fn health(&self, now: Time) -> Vec<TaskHealth> {
         let (_, tasks) = self.ledger().status();
-        let watched = tasks.into_iter().filter(|task| self.is_watched(task));
+        let watched = self.watched();
+        let watched = tasks.into_iter().filter(|task| is_in(&watched, task));
         watched.map(|task| TaskHealth::of(&task, now)).collect()
     }
 
-    fn is_watched(&self, task: &TaskStatus) -> bool {
-        self.watched.iter().any(|key| key.as_str() == task.key)
+    /// Asks the plugin which keys it watches: another one may run since the last time.
+    async fn watch(&self) -> Result<(), WarmerError> {
+        let of_plugin = self.warmer.watches().await?;
+        let watched = of_plugin.into_iter().chain(self.sources.keys().cloned()).collect();
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(watched);
+        Ok(())
+    }
+
+    fn watched(&self) -> Arc<BTreeSet<Key>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One plan, and its actions begun.
     async fn round(self: &Arc<Self>) {
+        if let Err(error) = self.watch().await {
+            tracing::error!(%error, "the warmer does not say what it watches; the last answer counts");
+        }
         let keys = self.gather().await;
         let now = Time::now();
         let free = self.config.actions_max.saturating_sub(self.under_way());
@@ -135,7 +149,8 @@ impl Warm {
     fn report(&self, now: Time) {
         let (plans, tasks) = self.ledger().status();
         metrics::plans(plans.failures, plans.last_at.map(|at| now.since(at)));
-        for task in tasks.iter().filter(|task| self.is_watched(task)) {
+        let watched = self.watched();
+        for task in tasks.iter().filter(|task| is_in(&watched, task)) {
             let last_warmed = task.last_warmed_at.map(|at| now.since(at));
             let next = task.next_attempt_at.map(|at| at.remaining(now));
             metrics::warmer_task(&task.key, task.warm, task.failures, last_warmed, next);
@@ -145,4 +160,8 @@ impl Warm {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_in(watched: &BTreeSet<Key>, task: &TaskStatus) -> bool {
+    watched.iter().any(|key| key.as_str() == task.key)
 }

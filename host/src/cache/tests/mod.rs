@@ -44,6 +44,10 @@ impl Codec for Plain {
     fn decode_by(&self, _: &str, key: &Key, payload: &Bytes) -> Result<Decoded, DecodeError> {
         self.decode(key, payload, 0)
     }
+
+    fn epoch(&self) -> u64 {
+        0
+    }
 }
 
 #[async_trait]

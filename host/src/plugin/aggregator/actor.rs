@@ -16,7 +16,7 @@ use crate::plugin::bindings::aggregator::exports::tiergate::plugin::aggregator a
 use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::loaded::Loaded;
 use crate::plugin::sandbox::{Answered, Sandbox};
-use crate::plugin::slot::Slot;
+use crate::plugin::slot::{Generation, Slot};
 use crate::record::Time;
 
 use super::journal::{BYTES_MAX, FAILURES_MAX, Input, Journal};
@@ -61,6 +61,16 @@ pub(in crate::plugin) fn probe(aggregator: &Loaded<AggregatorPlugin>) -> Result<
     restored
 }
 
+/// The keys that an aggregator composes views from.
+pub(in crate::plugin) fn inputs(aggregator: &Loaded<AggregatorPlugin>) -> Result<Vec<String>, PluginError> {
+    ask_inputs(aggregator.start()?).map(|(_, keys)| keys)
+}
+
+fn ask_inputs(instance: Instance) -> Result<(Instance, Vec<String>), PluginError> {
+    let call = instance.within_limits("inputs", Time::now());
+    instance.call(call, |s| s.world.tiergate_plugin_aggregator().call_inputs(&mut s.store), |_| "ok")
+}
+
 // === impl Actor ===
 
 impl Actor {
@@ -76,6 +86,7 @@ impl Actor {
                 Message::Observe { now, changed, reply } => answer(reply, self.observe(now, changed)),
                 Message::Documents { now, reply } => answer(reply, self.documents(now)),
                 Message::Inputs { reply } => answer(reply, self.inputs()),
+                Message::Activate { next, fresh, reply } => answer(reply, self.activate(&next, fresh)),
                 Message::Compose { now, views, documents, reply } => {
                     answer(reply, self.compose(now, &views, &documents))
                 }
@@ -123,12 +134,24 @@ impl Actor {
     }
 
     fn inputs(&mut self) -> Result<Vec<String>, PluginError> {
-        self.with(|s| {
-            let call = s.within_limits("inputs", Time::now());
-            let (s, keys) =
-                s.call(call, |s| s.world.tiergate_plugin_aggregator().call_inputs(&mut s.store), |_| "ok")?;
-            Ok((s, Ok(keys)))
-        })
+        self.with(|instance| ask_inputs(instance).map(|(instance, keys)| (instance, Ok(keys))))
+    }
+
+    /// Hands the state over to `next`, which takes the next call. The one before it is lost only when that has worked.
+    fn activate(&mut self, next: &Arc<Generation<Loaded<AggregatorPlugin>>>, fresh: bool) -> Result<(), PluginError> {
+        let mut instance = next.plugin.start()?;
+        if !fresh {
+            let saved = self.with(save)?;
+            let (restored, answer) = restore(instance, &saved)?;
+            answer?;
+            instance = restored;
+        }
+        let (instance, saved) = save(instance)?;
+        // What the journal held is in this checkpoint; a trap from here on is rebuilt by the new plugin from its own state.
+        self.journal.restart(saved?);
+        (self.instance, self.down) = (Some(instance), None);
+        self.slot.activate(next);
+        Ok(())
     }
 
     fn compose(&mut self, now: Time, views: &[ViewRequest], documents: &[Document]) -> Result<Vec<Bytes>, PluginError> {

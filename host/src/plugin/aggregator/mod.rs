@@ -23,10 +23,10 @@ use crate::record::Time;
 use super::bindings::{AggregatorPlugin, World as _};
 use super::error::PluginError;
 use super::loaded::Loaded;
-use super::slot::{Slot, SlotStatus};
+use super::slot::{Generation, Slot, SlotStatus};
 use actor::Actor;
 
-pub(super) use actor::probe;
+pub(super) use actor::{inputs, probe};
 
 /// Calls that wait for the aggregator. One more waits [`MAILBOX_PATIENCE`] for a place, then it is told that the aggregator is
 /// busy: signals are never dropped in silence.
@@ -49,6 +49,7 @@ enum Message {
     Observe { now: Time, changed: Vec<Document>, reply: Reply<()> },
     Documents { now: Time, reply: Reply<Vec<Publication>> },
     Inputs { reply: Reply<Vec<String>> },
+    Activate { next: Arc<Generation<Loaded<AggregatorPlugin>>>, fresh: bool, reply: Reply<()> },
     Compose { now: Time, views: Vec<ViewRequest>, documents: Arc<[Document]>, reply: Reply<Vec<Bytes>> },
 }
 
@@ -67,6 +68,20 @@ impl AggregatorSlot {
     /// The slot as operators see it.
     pub fn status(&self) -> SlotStatus {
         self.slot.status(AggregatorPlugin::NAME)
+    }
+
+    pub(super) fn slot(&self) -> &Slot<Loaded<AggregatorPlugin>> {
+        &self.slot
+    }
+
+    /// Lets `next` take over between two calls, with the state of the one before it, or without any if `fresh`: no signal is
+    /// lost or taken twice. On an error nothing changes.
+    pub(super) async fn activate(
+        &self,
+        next: Arc<Generation<Loaded<AggregatorPlugin>>>,
+        fresh: bool,
+    ) -> Result<(), AggregatorError> {
+        self.call(|reply| Message::Activate { next, fresh, reply }).await
     }
 
     async fn call<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, AggregatorError> {
@@ -158,6 +173,42 @@ mod tests {
             let error = compose(&aggregator, 13).await.unwrap_err().to_string();
             assert!(error.starts_with("plugin test-plugin 1.2.3: trap in compose"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_swap_hands_the_state_over_and_nothing_is_lost_or_counted_twice() {
+        let (dir, aggregator) = aggregator();
+        let load = || {
+            let loader = Loader::new(engine::start(4, 64 << 20).unwrap(), &dir.path().join("code")).unwrap();
+            let spec = guest::spec(dir.path(), "aggregator", &guest::aggregator());
+            Arc::new(loader.load(&spec, &Limits::AGGREGATOR).unwrap())
+        };
+        let offer = || {
+            let next: Arc<Loaded<AggregatorPlugin>> = load();
+            aggregator.slot().offer(next.identity.clone(), next)
+        };
+        for from in [1, 3] {
+            assert!(aggregator.ingest(Time::now(), signals(from, &["{}", "{}"])).await.unwrap().is_empty());
+        }
+        let next = offer();
+        aggregator.activate(next.clone(), false).await.unwrap();
+        assert_eq!(
+            (aggregator.slot().active().number, compose(&aggregator, 1).await.unwrap()),
+            (2, "\"4\"".to_owned())
+        );
+        aggregator.ingest(Time::now(), signals(5, &["{}"])).await.unwrap();
+        // A trap of the new one is rebuilt from what it was handed, and what it took since.
+        assert!(compose(&aggregator, 13).await.is_err());
+        assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"5\"");
+        // The way back takes along what came meanwhile.
+        let back = aggregator.slot().previous().unwrap();
+        aggregator.activate(back, false).await.unwrap();
+        assert_eq!(
+            (aggregator.slot().active().number, compose(&aggregator, 1).await.unwrap()),
+            (1, "\"5\"".to_owned())
+        );
+        aggregator.activate(next, true).await.unwrap();
+        assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"0\"", "a fresh start, as asked for");
     }
 
     #[tokio::test]

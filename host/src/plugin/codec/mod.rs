@@ -3,9 +3,11 @@
 mod claims;
 mod pool;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
@@ -16,10 +18,11 @@ use crate::record::{Key, Kind, Rejection, Repair, Time};
 use super::answer;
 use super::bindings::codec::exports::tiergate::plugin::codec;
 use super::bindings::{CodecPlugin, World as _, types};
+use super::config::Config;
 use super::error::PluginError;
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
-use super::slot::{Slot, SlotStatus};
+use super::slot::{Generation, Slot, SlotStatus};
 
 pub(super) use claims::Claim;
 pub(super) use pool::Pool;
@@ -42,7 +45,19 @@ const PRODUCED_AT: std::ops::Range<u64> = 978_307_200_000_000..4_102_444_800_000
 /// All codecs.
 pub struct CodecRouter {
     slots: Vec<Slot<Pool>>,
+    /// Which codec a key belongs to, and the generations that run: one pointer, so that a swap is one step.
+    routing: ArcSwap<Routing>,
+    /// Counts the swaps: what was decoded before one is not what would be decoded now.
+    epoch: AtomicU64,
+    /// Held while a codec is swapped.
+    swap: Mutex<()>,
+}
+
+/// Where payloads go.
+struct Routing {
     claims: claims::Claims,
+    /// By the position that claims name.
+    codecs: Vec<Arc<Generation<Pool>>>,
 }
 
 /// What a codec answers to a payload.
@@ -52,52 +67,88 @@ type Answer = Result<codec::Decoded, codec::Rejection>;
 
 impl CodecRouter {
     /// A router to `slots`; else every claim that two codecs make, as an error of the later one.
-    pub(super) fn new(slots: Vec<(Slot<Pool>, Vec<Claim>)>) -> Result<Self, Vec<PluginError>> {
-        let mut router = Self { slots: Vec::new(), claims: claims::Claims::default() };
-        let mut errors = Vec::new();
-        for (slot, claims) in slots {
-            for (claim, earlier) in router.claims.add(claims) {
-                let identity = slot.active().identity.clone();
-                let other = router.slots.get(earlier).map_or(&identity.name, |slot| slot.name()).clone();
-                errors.push(identity.refused(format!(
-                    "it claims `{}`, which codec `{other}` claims too; leave one of the two out of `codecs`",
-                    claim.pattern()
-                )));
-            }
-            router.slots.push(slot);
-        }
-        if errors.is_empty() { Ok(router) } else { Err(errors) }
+    pub(super) fn new(slots: Vec<Slot<Pool>>) -> Result<Self, Vec<PluginError>> {
+        let names: Vec<_> = slots.iter().map(|slot| slot.name().clone()).collect();
+        let routing = Routing::new(slots.iter().map(Slot::active).collect(), &names)?;
+        let (routing, epoch, swap) = (ArcSwap::from_pointee(routing), AtomicU64::new(0), Mutex::default());
+        Ok(Self { slots, routing, epoch, swap })
     }
 
     /// The slots as operators see them.
     pub fn status(&self) -> Vec<SlotStatus> {
         self.slots.iter().map(|slot| slot.status(CodecPlugin::NAME)).collect()
     }
+
+    /// The slot of this name, with its position.
+    pub(super) fn slot(&self, name: &str) -> Option<(usize, &Slot<Pool>)> {
+        self.slots.iter().enumerate().find(|(_, slot)| **slot.name() == *name)
+    }
+
+    /// Lets `next` decode from now on in the slot at `position`. Decodes under way finish on the old one.
+    pub(super) fn activate(&self, position: usize, next: &Arc<Generation<Pool>>) -> Result<(), PluginError> {
+        let _turn = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<_> = self.slots.iter().map(|slot| slot.name().clone()).collect();
+        let mut codecs = self.routing.load().codecs.clone();
+        codecs[position] = next.clone();
+        let routing = Routing::new(codecs, &names).map_err(|mut errors| errors.swap_remove(0))?;
+        self.routing.store(Arc::new(routing));
+        self.slots[position].activate(next);
+        self.epoch.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+
+// === impl Routing ===
+
+impl Routing {
+    fn new(codecs: Vec<Arc<Generation<Pool>>>, names: &[Arc<str>]) -> Result<Self, Vec<PluginError>> {
+        let (mut claims, mut errors) = (claims::Claims::default(), Vec::new());
+        for codec in &codecs {
+            for (claim, earlier) in claims.add(codec.plugin.claims.clone()) {
+                errors.push(codec.identity.refused(format!(
+                    "it claims `{}`, which codec `{}` claims too; leave one of the two out of `codecs`",
+                    claim.pattern(),
+                    names[earlier]
+                )));
+            }
+        }
+        if errors.is_empty() { Ok(Self { claims, codecs }) } else { Err(errors) }
+    }
 }
 
 impl Codec for CodecRouter {
     fn decode(&self, key: &Key, payload: &Bytes, flags: u32) -> Result<Decoded, DecodeError> {
-        let Some((claim, slot)) = self.claims.find(key).and_then(|c| self.slots.get(c.codec).map(|slot| (c, slot)))
+        let routing = self.routing.load_full();
+        let Some((claim, codec)) = routing.claims.find(key).and_then(|c| routing.codecs.get(c.codec).map(|g| (c, g)))
         else {
             let message =
                 format!("no codec claims the key `{key}`; write a key that a codec knows, or load a codec for it");
             return Err(Rejection { code: "unclaimed-key".to_owned(), message, path: "$".to_owned() }.into());
         };
-        run(slot, &claim.schema, key, payload, flags)
+        run(codec, &claim.schema, key, payload, flags)
     }
 
     fn decode_by(&self, codec: &str, key: &Key, payload: &Bytes) -> Result<Decoded, DecodeError> {
-        let Some(slot) = self.slots.iter().find(|slot| **slot.name() == *codec) else {
+        let Some((at, slot)) = self.slot(codec) else {
             let known: Vec<_> = self.slots.iter().map(|slot| slot.name().to_string()).collect();
             let message = format!("there is no codec `{codec}`; there are: {}", known.join(", "));
             return Err(Rejection { code: "unknown-codec".to_owned(), message, path: "$".to_owned() }.into());
         };
-        run(slot, slot.name(), key, payload, 0)
+        run(&self.routing.load_full().codecs[at], slot.name(), key, payload, 0)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
     }
 }
 
-fn run(slot: &Slot<Pool>, schema: &Arc<str>, key: &Key, payload: &Bytes, flags: u32) -> Result<Decoded, DecodeError> {
-    let generation = slot.active();
+fn run(
+    generation: &Generation<Pool>,
+    schema: &Arc<str>,
+    key: &Key,
+    payload: &Bytes,
+    flags: u32,
+) -> Result<Decoded, DecodeError> {
     let call = || generation.plugin.with(|sandbox| decode(sandbox, key, payload, flags));
     let answer = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() }
         .map_err(|error| DecodeError::Plugin(error.to_string()))?;
@@ -115,12 +166,13 @@ fn run(slot: &Slot<Pool>, schema: &Arc<str>, key: &Key, payload: &Bytes, flags: 
     })
 }
 
-/// The keys that a codec claims. `position` is its place among the codecs.
-pub(super) fn claims(codec: &Loaded<CodecPlugin>, position: usize) -> Result<Vec<Claim>, PluginError> {
+/// The instances of a codec, with the keys that it claims. `position` is its place among the codecs.
+pub(super) fn pool(codec: Loaded<CodecPlugin>, position: usize, config: &Config) -> Result<Pool, PluginError> {
     let call = Call::at_start("claims");
     let (sandbox, claims) =
         codec.start()?.call(call, |s| s.world.tiergate_plugin_codec().call_claims(&mut s.store), |_| "ok")?;
-    Claim::check_all(claims, position).map_err(|what| sandbox.condemn(call, what))
+    let claims = Claim::check_all(claims, position).map_err(|what| sandbox.condemn(call, what))?;
+    Ok(Pool::new(codec, claims, config.codec_instances))
 }
 
 /// Whether this thread serves other tasks that can be given away.
@@ -192,7 +244,8 @@ fn repairs(repairs: Vec<codec::Repair>) -> Vec<Repair> {
 /// Only fields that cannot change what is served are left out.
 impl std::fmt::Debug for CodecRouter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CodecRouter").field("slots", &self.status()).field("claims", &self.claims).finish()
+        let routing = self.routing.load();
+        f.debug_struct("CodecRouter").field("slots", &self.status()).field("claims", &routing.claims).finish()
     }
 }
 
@@ -204,15 +257,15 @@ mod tests {
     use std::time::Duration;
 
     use super::super::loader::Loader;
-    use super::super::{Config, Limits, engine, guest};
+    use super::super::{Limits, engine, guest};
     use super::*;
 
-    fn pool(dir: &Path, limits: &Limits, instances: usize) -> (Slot<Pool>, Vec<Claim>) {
+    fn pool(dir: &Path, limits: &Limits, instances: usize) -> Slot<Pool> {
         let loader = Loader::new(engine::start(8, 64 << 20).unwrap(), &dir.join("code")).unwrap();
         let codec = loader.load(&guest::spec(dir, "mine", &guest::codec("test:*")), limits).unwrap();
-        let claims = claims(&codec, 0).unwrap();
         let identity = codec.identity.clone();
-        (Slot::new("mine".into(), identity, Arc::new(Pool::new(codec, instances.try_into().unwrap()))), claims)
+        let config = Config { codec_instances: instances.try_into().unwrap(), ..Config::default() };
+        Slot::new("mine".into(), identity, Arc::new(super::pool(codec, 0, &config).unwrap()))
     }
 
     fn router(dir: &Path) -> CodecRouter {

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Claim;
 use crate::plugin::bindings::CodecPlugin;
 use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::loaded::Loaded;
@@ -18,6 +19,8 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 /// The instances of a codec.
 pub(in crate::plugin) struct Pool {
     codec: Loaded<CodecPlugin>,
+    /// The keys that it is responsible for.
+    pub(super) claims: Vec<Claim>,
     bound: NonZeroUsize,
     state: Mutex<State>,
     freed: Condvar,
@@ -35,8 +38,8 @@ struct Permit<'a>(&'a Pool);
 // === impl Pool ===
 
 impl Pool {
-    pub(in crate::plugin) fn new(codec: Loaded<CodecPlugin>, bound: NonZeroUsize) -> Self {
-        Self { codec, bound, state: Mutex::new(State { idle: Vec::new(), alive: 0 }), freed: Condvar::new() }
+    pub(in crate::plugin) fn new(codec: Loaded<CodecPlugin>, claims: Vec<Claim>, bound: NonZeroUsize) -> Self {
+        Self { codec, claims, bound, state: Mutex::new(State { idle: Vec::new(), alive: 0 }), freed: Condvar::new() }
     }
 
     /// Makes a call on a free instance. The instance is used again if the call gives it back and it is not worn.

@@ -17,14 +17,20 @@ use super::bindings::{WarmerPlugin, World as _};
 use super::error::PluginError;
 use super::loaded::Loaded;
 use super::sandbox::{Answered, Call, Sandbox};
-use super::slot::{Slot, SlotStatus};
+use super::slot::{Generation, Slot, SlotStatus};
 
 type Instance = Sandbox<WarmerPlugin>;
 
 /// The warmer's place.
 pub struct WarmerSlot {
-    slot: Slot<Loaded<WarmerPlugin>>,
+    slot: Arc<Slot<Policy>>,
     running: Arc<Mutex<Running>>,
+}
+
+/// A warmer, and the keys that it watches.
+pub(super) struct Policy {
+    warmer: Loaded<WarmerPlugin>,
+    watches: Vec<Key>,
 }
 
 #[derive(Default)]
@@ -35,22 +41,47 @@ struct Running {
     saved: Option<Vec<u8>>,
 }
 
-/// The keys that a warmer watches, and a check that it saves a state that it restores.
-pub(super) fn probe(warmer: &Loaded<WarmerPlugin>) -> Result<Vec<Key>, PluginError> {
-    let (instance, saved) = save(warmer.start()?)?;
-    let (instance, restored) = restore(instance, &saved?)?;
-    restored?;
-    let call = Call::at_start("watches");
-    let (instance, keys) =
-        instance.call(call, |s| s.world.tiergate_plugin_warmer().call_watches(&mut s.store), |_| "ok")?;
-    convert::keys(keys).map_err(|what| instance.condemn(call, what))
+// === impl Policy ===
+
+impl Policy {
+    /// Asks a warmer which keys it watches, and checks that it saves a state that it restores.
+    pub(super) fn new(warmer: Loaded<WarmerPlugin>) -> Result<Self, PluginError> {
+        let (instance, saved) = save(warmer.start()?)?;
+        let (instance, restored) = restore(instance, &saved?)?;
+        restored?;
+        let call = Call::at_start("watches");
+        let (instance, keys) =
+            instance.call(call, |s| s.world.tiergate_plugin_warmer().call_watches(&mut s.store), |_| "ok")?;
+        let watches = convert::keys(keys).map_err(|what| instance.condemn(call, what))?;
+        Ok(Self { warmer, watches })
+    }
 }
 
 // === impl WarmerSlot ===
 
 impl WarmerSlot {
-    pub(super) fn new(slot: Slot<Loaded<WarmerPlugin>>) -> Self {
-        Self { slot, running: Arc::default() }
+    pub(super) fn new(slot: Slot<Policy>) -> Self {
+        Self { slot: Arc::new(slot), running: Arc::default() }
+    }
+
+    pub(super) fn slot(&self) -> &Slot<Policy> {
+        &self.slot
+    }
+
+    /// Lets `next` plan from now on, with the state of the one before it, or without any if `fresh`. On an error nothing
+    /// changes.
+    pub(super) fn activate(&self, next: &Arc<Generation<Policy>>, fresh: bool) -> Result<(), PluginError> {
+        let mut running = lock(&self.running);
+        let mut instance = next.plugin.warmer.start()?;
+        if let Some(saved) = running.saved.as_ref().filter(|_| !fresh) {
+            let (restored, answer) = restore(instance, saved)?;
+            answer?;
+            instance = restored;
+        }
+        let (instance, saved) = save(instance)?;
+        *running = Running { saved: Some(saved?), instance: Some(instance) };
+        self.slot.activate(next);
+        Ok(())
     }
 
     /// The slot as operators see it.
@@ -63,8 +94,12 @@ impl WarmerSlot {
         &self,
         call: impl FnOnce(&Loaded<WarmerPlugin>, &mut Running) -> Result<T, PluginError> + Send + 'static,
     ) -> Result<T, WarmerError> {
-        let (generation, running) = (self.slot.active(), self.running.clone());
-        let called = spawn_blocking(move || call(&generation.plugin, &mut lock(&running)));
+        let (slot, running) = (self.slot.clone(), self.running.clone());
+        let called = spawn_blocking(move || {
+            let mut running = lock(&running);
+            // Under the lock: a swap changes both or neither.
+            call(&slot.active().plugin.warmer, &mut running)
+        });
         let answer = called.await.map_err(|died| WarmerError(format!("the call died: {died}")))?;
         answer.map_err(|error| WarmerError(error.to_string()))
     }
@@ -73,7 +108,7 @@ impl WarmerSlot {
 #[async_trait]
 impl Warmer for WarmerSlot {
     async fn watches(&self) -> Result<Vec<Key>, WarmerError> {
-        self.blocking(|warmer, _| probe(warmer)).await
+        Ok(self.slot.active().plugin.watches.clone())
     }
 
     async fn plan(&self, now: Time, keys: Vec<KeyState>, actions_max: u32) -> Result<Vec<Action>, WarmerError> {
@@ -162,8 +197,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let loader = Loader::new(engine::start(4, 64 << 20).unwrap(), &dir.path().join("code")).unwrap();
         let loaded = loader.load(&guest::spec(dir.path(), "warmer", &guest::warmer()), &Limits::WARMER).unwrap();
-        assert_eq!(probe(&loaded).unwrap(), [Key::new("good").unwrap()]);
-        let slot = Slot::new("warmer".into(), loaded.identity.clone(), Arc::new(loaded));
+        let (identity, policy) = (loaded.identity.clone(), Policy::new(loaded).unwrap());
+        assert_eq!(policy.watches, [Key::new("good").unwrap()]);
+        let slot = Slot::new("warmer".into(), identity, Arc::new(policy));
         (dir, WarmerSlot::new(slot))
     }
 

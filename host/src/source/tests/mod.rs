@@ -193,6 +193,10 @@ impl Codec for Json {
         let canonical = format!(r#"{{"{codec}":{}}}"#, String::from_utf8_lossy(payload)).into();
         Ok(Decoded { canonical: Some(canonical), ..self.decode(key, payload, 0)? })
     }
+
+    fn epoch(&self) -> u64 {
+        0
+    }
 }
 
 // === impl Down ===

@@ -1,0 +1,122 @@
+//! `tiergate plugin list|load|use|rollback|discard|audit`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+
+use super::Ended;
+use crate::client::Client;
+
+#[derive(Args, Debug)]
+pub(super) struct PluginArgs {
+    #[command(subcommand)]
+    command: PluginCommand,
+    /// The gateway's admin listener
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:8003")]
+    admin: String,
+    /// The file that holds the admin token; by default that of the default data directory
+    #[arg(long, global = true, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Who asks, for the audit log; by default this user
+    #[arg(long, global = true, value_name = "NAME")]
+    by: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum PluginCommand {
+    /// Print every slot: what runs, what waits, what can be rolled back to
+    List,
+    /// Give a component to a slot as its candidate; nothing of it serves yet
+    Load {
+        /// The slot, such as `aggregator`
+        slot: String,
+        /// The component
+        file: PathBuf,
+        /// Its configuration as JSON; by default that of the active plugin
+        #[arg(long, value_name = "JSON")]
+        config: Option<String>,
+        /// The SHA-256 that it must have
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
+    },
+    /// Let the candidate serve, with the state of the one before it
+    Use {
+        /// The slot
+        slot: String,
+        /// Start without the old state
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Let the plugin serve again that was active before
+    Rollback {
+        /// The slot
+        slot: String,
+        /// Start without the newer state
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Forget a candidate or a previous version
+    Discard {
+        /// The slot
+        slot: String,
+        /// Its generation, as `list` prints it
+        generation: u64,
+    },
+    /// Print what was done, the newest first
+    Audit,
+}
+
+pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
+    let file = args.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
+    let token = std::fs::read_to_string(&file)
+        .with_context(|| format!("the admin token in {}; name another file with --admin-token-file", file.display()))?;
+    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?;
+    let by = args.by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
+    let step = |slot: &str, step: &str, more: &[(&str, &str)]| {
+        let slot = percent_encoding::utf8_percent_encode(slot, percent_encoding::NON_ALPHANUMERIC);
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("by", &by).extend_pairs(more);
+        format!("/api/admin/plugins/{slot}/{step}?{}", query.finish())
+    };
+    let fresh = |fresh: bool| [("fresh", if fresh { "true" } else { "false" })];
+    let (method, path, body) = match args.command {
+        PluginCommand::List => (Method::GET, "/api/admin/plugins".to_owned(), Bytes::new()),
+        PluginCommand::Audit => (Method::GET, "/api/admin/audit".to_owned(), Bytes::new()),
+        PluginCommand::Load { slot, file, config, sha256 } => {
+            let component = std::fs::read(&file).with_context(|| file.display().to_string())?;
+            let more = [("config", config.as_deref()), ("sha256", sha256.as_deref())];
+            let more: Vec<_> = more.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            (Method::POST, step(&slot, "load", &more), component.into())
+        }
+        PluginCommand::Use { slot, fresh: is_fresh } => {
+            (Method::POST, step(&slot, "use", &fresh(is_fresh)), Bytes::new())
+        }
+        PluginCommand::Rollback { slot, fresh: is_fresh } => {
+            (Method::POST, step(&slot, "rollback", &fresh(is_fresh)), Bytes::new())
+        }
+        PluginCommand::Discard { slot, generation } => {
+            let generation = generation.to_string();
+            (Method::POST, step(&slot, "discard", &[("generation", generation.as_str())]), Bytes::new())
+        }
+    };
+    let answer = client.send(method, &path, body).await?;
+    print(answer.status, &answer.body)
+}
+
+/// Prints an answer for a person; a refusal is what the gateway says of it.
+fn print(status: StatusCode, body: &[u8]) -> anyhow::Result<Ended> {
+    let value: Value = serde_json::from_slice(body).context("the gateway's answer is no JSON")?;
+    if status == StatusCode::OK {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, &value)?;
+        writeln!(out)?;
+        return Ok(Ended::Done);
+    }
+    eprintln!("{}", value["error"]["message"].as_str().unwrap_or("refused, without a reason"));
+    Ok(Ended::NotDone)
+}

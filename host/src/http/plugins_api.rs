@@ -1,0 +1,111 @@
+//! `POST /api/admin/plugins/{slot}/...`: swapping plugins while they serve.
+//!
+//! | step | meaning |
+//! | --- | --- |
+//! | `load` | the body, a component, becomes the slot's candidate; `?sha256=` pins it, `?config=` is its configuration as JSON |
+//! | `use` | the candidate serves, with the state of the one before it; `?fresh=true` without |
+//! | `rollback` | the one before serves again |
+//! | `discard` | the generation `?generation=` is forgotten |
+//!
+//! `?by=` says who asks, for the audit log. 404: no such slot or nothing there; 422: refused, with the reason and the fix.
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use serde_json::json;
+
+use super::App;
+use super::body::Pieces;
+use super::respond::{self, Answer, Refusal};
+use crate::plugin::{FILE_BYTES_MAX, SwapError};
+
+pub(super) const PREFIX: &str = "/api/admin/plugins/";
+
+/// Entries of the audit log that are answered.
+const AUDIT_MAX: usize = 1_000;
+
+/// What the query may say.
+#[derive(Default)]
+struct Query {
+    sha256: Option<String>,
+    config: Option<serde_json::Value>,
+    fresh: bool,
+    generation: Option<u64>,
+    by: String,
+}
+
+/// Carries one step out.
+pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
+    let no_route = || {
+        let message = format!("there is no route `POST {PREFIX}{}`", path.escape_default());
+        Refusal::new(StatusCode::NOT_FOUND, "no-route", message)
+    };
+    let (slot, step) = path.split_once('/').ok_or_else(no_route)?;
+    let slot = &*percent_encoding::percent_decode_str(slot).decode_utf8_lossy();
+    let query = Query::read(request.uri().query().unwrap_or_default())?;
+    let done = match step {
+        "load" => {
+            let body = Pieces::new(request.into_body(), app.config.body_pause_max);
+            let component = body.whole(usize::try_from(FILE_BYTES_MAX.as_u64()).unwrap_or(usize::MAX)).await?;
+            let loaded = app.plugins.load(slot, component, query.config, query.sha256.as_deref(), &query.by).await;
+            return loaded.map(|loaded| respond::json(StatusCode::OK, &loaded)).map_err(refusal);
+        }
+        "use" => app.plugins.use_candidate(slot, query.fresh, &query.by).await,
+        "rollback" => app.plugins.rollback(slot, query.fresh, &query.by).await,
+        "discard" => {
+            let generation = query.generation.ok_or_else(|| bad("`generation` is missing".to_owned()))?;
+            app.plugins.discard(slot, generation, &query.by).await
+        }
+        _ => return Err(no_route()),
+    };
+    let status = done.map_err(refusal)?;
+    // Another aggregator may compose the same documents otherwise.
+    app.market.recompose();
+    Ok(respond::json(StatusCode::OK, &status))
+}
+
+/// What was done to plugins.
+pub(super) fn audit(app: &App) -> Result<Answer, Refusal> {
+    let entries = app.plugins.audit(AUDIT_MAX).map_err(refusal)?;
+    Ok(respond::json(StatusCode::OK, &json!({ "audit": entries })))
+}
+
+fn refusal(error: SwapError) -> Refusal {
+    let (status, code) = match &error {
+        SwapError::NoSlot { .. } => (StatusCode::NOT_FOUND, "no-slot"),
+        SwapError::Nothing { .. } => (StatusCode::NOT_FOUND, "nothing-there"),
+        SwapError::NotPinned { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not-pinned"),
+        SwapError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plugin-refused"),
+        SwapError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "plugin-store"),
+    };
+    Refusal::new(status, code, error.to_string())
+}
+
+fn bad(message: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "bad-query", message)
+}
+
+impl Query {
+    fn read(query: &str) -> Result<Self, Refusal> {
+        let mut read = Self { by: "unknown".to_owned(), ..Self::default() };
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "sha256" => read.sha256 = Some(value.into_owned()),
+                "by" => read.by = value.chars().filter(|c| !c.is_control()).take(100).collect(),
+                "fresh" => {
+                    read.fresh = value.parse().map_err(|_| bad("`fresh` must be true or false".to_owned()))?;
+                }
+                "generation" => {
+                    let number = value.parse().map_err(|_| bad("`generation` must be a number".to_owned()))?;
+                    read.generation = Some(number);
+                }
+                "config" => {
+                    let config = serde_json::from_str(&value);
+                    read.config = Some(config.map_err(|error| bad(format!("`config` is not JSON: {error}")))?);
+                }
+                other => return Err(bad(format!("there is no parameter `{}`", other.escape_default()))),
+            }
+        }
+        Ok(read)
+    }
+}

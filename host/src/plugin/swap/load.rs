@@ -1,0 +1,122 @@
+//! `load`: from the bytes of a component to the candidate of a slot.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::task::spawn_blocking;
+
+use super::{Operator, SwapError, refused};
+use crate::plugin::bindings::{AggregatorPlugin, CodecPlugin, WarmerPlugin};
+use crate::plugin::config::PluginSpec;
+use crate::plugin::loaded::Loaded;
+use crate::plugin::loader::{self, FILE_BYTES_MAX};
+use crate::plugin::slot::{GenerationStatus, Identity};
+use crate::plugin::{aggregator, child, codec, load_one, warmer};
+
+/// A candidate of any kind.
+enum Loadable {
+    Codec(Arc<codec::Pool>),
+    Aggregator(Arc<Loaded<AggregatorPlugin>>),
+    Warmer(Arc<warmer::Policy>),
+}
+
+impl Operator {
+    /// Makes `component` the candidate of a slot, with this configuration or that of the active plugin. Nothing of it serves
+    /// yet. `pinned` is the SHA-256 that it must have.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused; the message names the reason and the fix.
+    pub async fn load(
+        &self,
+        slot: &str,
+        component: Bytes,
+        config: Option<serde_json::Value>,
+        pinned: Option<&str>,
+        by: &str,
+    ) -> Result<GenerationStatus, SwapError> {
+        let _turn = self.turn.lock().await;
+        let loaded = self.load_in_turn(slot, component, config, pinned).await;
+        let about = loaded.as_ref().ok().cloned();
+        self.tell("load", slot, about, loaded.as_ref().err(), by)?;
+        loaded
+    }
+
+    async fn load_in_turn(
+        &self,
+        slot: &str,
+        component: Bytes,
+        config: Option<serde_json::Value>,
+        pinned: Option<&str>,
+    ) -> Result<GenerationStatus, SwapError> {
+        let active = self.identity(slot)?;
+        if component.len() as u64 > FILE_BYTES_MAX.as_u64() {
+            return Err(SwapError::Refused(format!("the component is larger than {FILE_BYTES_MAX}")));
+        }
+        let sha256 = loader::hex(&Sha256::digest(&component));
+        if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(&sha256)) {
+            return Err(SwapError::NotPinned { pinned: pinned.to_owned(), found: sha256 });
+        }
+        loader::recognise(&component).map_err(SwapError::Refused)?;
+        let path = self.store.keep(&sha256, &component)?;
+        if !self.loader.is_compiled(&sha256) {
+            child::compile(&path, &sha256, &self.cache_dir).await.map_err(SwapError::Refused)?;
+        }
+        let config = config.unwrap_or_else(|| (*active.config).clone());
+        let spec = PluginSpec { name: slot.to_owned(), path: Some(path), config };
+        let offered = self.offer(slot, spec).await;
+        if offered.is_err() {
+            self.prune()?;
+        }
+        offered
+    }
+
+    /// Instantiates and checks a component, and makes it the candidate.
+    async fn offer(&self, slot: &str, spec: PluginSpec) -> Result<GenerationStatus, SwapError> {
+        let (loader, config) = (self.loader.clone(), self.config.clone());
+        let codec = self.plugins.codecs.slot(slot).map(|(at, _)| at);
+        let is_aggregator = **self.plugins.aggregator.slot().name() == *slot;
+        let load = move || match codec {
+            Some(at) => {
+                let make = |codec| codec::pool(codec, at, &config);
+                load_one::<CodecPlugin, _>(&loader, &spec, &config.codec_limits, make)
+                    .map(|(identity, pool)| (identity, Loadable::Codec(pool)))
+            }
+            None if is_aggregator => {
+                let make = |aggregator| aggregator::probe(&aggregator).map(|()| aggregator);
+                load_one::<AggregatorPlugin, _>(&loader, &spec, &config.aggregator_limits, make)
+                    .map(|(identity, aggregator)| (identity, Loadable::Aggregator(aggregator)))
+            }
+            None => load_one::<WarmerPlugin, _>(&loader, &spec, &config.warmer_limits, warmer::Policy::new)
+                .map(|(identity, policy)| (identity, Loadable::Warmer(policy))),
+        };
+        let loaded = spawn_blocking(load).await.map_err(|died| SwapError::Refused(format!("loading died: {died}")))?;
+        let (identity, loaded) = loaded.map_err(refused)?;
+        self.put(slot, identity, loaded)
+    }
+
+    fn put(&self, slot: &str, identity: Arc<Identity>, loaded: Loadable) -> Result<GenerationStatus, SwapError> {
+        match loaded {
+            Loadable::Codec(pool) => {
+                let (_, slot) = self.plugins.codecs.slot(slot).ok_or_else(|| self.no_slot(slot))?;
+                Ok(slot.offer(identity, pool).status())
+            }
+            Loadable::Aggregator(plugin) => {
+                let slot = self.plugins.aggregator.slot();
+                let (now, then) = (aggregator::inputs(&slot.active().plugin), aggregator::inputs(&plugin));
+                if sorted(now.map_err(refused)?) != sorted(then.map_err(refused)?) {
+                    let why = "it composes views from other keys than the active one; name it in the configuration and restart";
+                    return Err(refused(identity.refused(why)));
+                }
+                Ok(slot.offer(identity, plugin).status())
+            }
+            Loadable::Warmer(policy) => Ok(self.plugins.warmer.slot().offer(identity, policy).status()),
+        }
+    }
+}
+
+fn sorted(mut keys: Vec<String>) -> Vec<String> {
+    keys.sort();
+    keys
+}

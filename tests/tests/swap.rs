@@ -1,0 +1,201 @@
+//! Plugins swapped while traffic runs.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::{Value, json};
+use tiergate::plugin::built_in;
+use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, moved_to_now};
+
+/// A built-in component with another digest: it carries a section that means nothing.
+fn variant(plugin: &str, mark: u8) -> Vec<u8> {
+    let mut component = built_in(plugin).expect("a built-in plugin").to_vec();
+    // A custom section: its id, its size, the length of its name, its name.
+    component.extend_from_slice(&[0, 3, 2, b'v', mark]);
+    component
+}
+
+async fn post(gateway: &Gateway, path: &str, body: impl Into<Bytes>) -> Reply {
+    gateway.admin_send(Method::POST, &format!("/api/admin/plugins/{path}"), body.into()).await
+}
+
+async fn load(gateway: &Gateway, slot: &str, component: Vec<u8>) -> Value {
+    let reply = post(gateway, &format!("{slot}/load?by=test"), component).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+async fn slot(gateway: &Gateway, name: &str) -> Value {
+    let slots = gateway.admin_get("/api/admin/plugins").await.json()["slots"].clone();
+    slots.as_array().expect("slots").iter().find(|slot| slot["slot"] == name).expect("the slot").clone()
+}
+
+fn signal(n: usize) -> String {
+    json!({ "symbol": format!("S{n}USDT"), "confluence_score": 60, "price": 10, "change_24h": 1.5 }).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_swaps_of_each_slot_fail_no_request_and_lose_no_signal() {
+    let gateway = Arc::new(Gateway::with().start().await);
+    assert_eq!(gateway.put("market:overview", moved_to_now(&fixture("market:overview.json"))).await.status, 200);
+    eventually("it is shown", async || (gateway.mobile_data().await["status"] == "success").then_some(())).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let posting = tokio::spawn({
+        let (gateway, done) = (gateway.clone(), done.clone());
+        async move {
+            let mut posted = 0;
+            while !done.load(Ordering::SeqCst) {
+                let reply = gateway.ingest(signal(posted)).await;
+                assert_eq!((reply.status.as_u16(), &reply.json()["accepted"]), (200, &json!(1)), "{}", reply.text());
+                posted += 1;
+            }
+            posted
+        }
+    });
+    let reading = tokio::spawn({
+        let (gateway, done) = (gateway.clone(), done.clone());
+        async move {
+            let mut read = 0;
+            while !done.load(Ordering::SeqCst) {
+                let mobile = gateway.get("/api/dashboard/mobile-data").await;
+                assert_eq!((mobile.status.as_u16(), &mobile.json()["status"]), (200, &json!("success")));
+                let put = gateway.put("app:n", format!("{{\"n\": {read}}}")).await;
+                assert_eq!(put.status, 200, "{}", put.text());
+                read += 1;
+            }
+            read
+        }
+    });
+    for swap in 0..100 {
+        for name in ["codecs", "aggregator", "warmer"] {
+            load(&gateway, name, variant(name, b'a' + swap % 2)).await;
+            let used = post(&gateway, &format!("{name}/use?by=test"), "").await;
+            assert_eq!(used.status, 200, "{swap} {name}: {}", used.text());
+        }
+    }
+    done.store(true, Ordering::SeqCst);
+    let (posted, read) = (posting.await.expect("the poster"), reading.await.expect("the reader"));
+    assert!(posted >= 100 && read >= 100, "{posted} {read}");
+    assert_eq!(gateway.metric("tiergate_signals_total", &["accepted"]).await, posted as f64);
+    eventually("every signal is shown", async || {
+        let view = gateway.get("/api/dashboard/symbols?limit=10000").await.json();
+        (view["symbols"].as_array()?.len() == posted).then_some(())
+    })
+    .await;
+    for name in ["codecs", "aggregator", "warmer"] {
+        assert_eq!(slot(&gateway, name).await["generation"], 101, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_active_version_and_the_way_back_survive_a_restart_and_need_no_file() {
+    let gateway = Gateway::with().start().await;
+    assert_eq!(gateway.ingest(signal(1)).await.status, 200);
+    let before = slot(&gateway, "aggregator").await["sha256"].clone();
+    let config = r#"{"dedupe":"highest"}"#;
+    let query: String = url_encoded(config);
+    let loaded = post(&gateway, &format!("aggregator/load?config={query}"), variant("aggregator", b'x')).await;
+    assert_eq!(loaded.status, 200, "{}", loaded.text());
+    let candidate = loaded.json()["sha256"].clone();
+    assert_eq!(slot(&gateway, "aggregator").await["candidate"]["sha256"], candidate);
+    assert_eq!(slot(&gateway, "aggregator").await["sha256"], before, "a candidate serves nothing");
+    assert_eq!(post(&gateway, "aggregator/use", "").await.status, 200);
+    // With the old one's state, and its own rule: of two signals of a symbol the highest counts.
+    for score in [80, 40] {
+        let body = json!({ "symbol": "AUSDT", "confluence_score": score, "price": 10, "change_24h": 1.5 }).to_string();
+        assert_eq!(gateway.ingest(body).await.status, 200);
+    }
+    let shown = eventually("both symbols", async || {
+        let view = gateway.get("/api/dashboard/symbols").await.json();
+        (view["symbols"].as_array()?.len() == 2).then_some(view)
+    })
+    .await;
+    assert!(shown["symbols"].as_array().expect("symbols").iter().any(|symbol| symbol["score"] == 80.0), "{shown}");
+
+    let gateway = gateway.kill().start().await;
+    let after = slot(&gateway, "aggregator").await;
+    assert_eq!((&after["sha256"], &after["previous"][0]["sha256"]), (&candidate, &before), "{after:#}");
+    let back = post(&gateway, "aggregator/rollback", "").await;
+    assert_eq!((back.status.as_u16(), &back.json()["sha256"]), (200, &before), "{}", back.text());
+    let gateway = gateway.kill().start().await;
+    assert_eq!(slot(&gateway, "aggregator").await["sha256"], before);
+    let audit = gateway.admin_get("/api/admin/audit").await.json()["audit"].clone();
+    let steps: Vec<_> = audit.as_array().expect("entries").iter().map(|entry| entry["step"].clone()).collect();
+    assert_eq!(steps, ["rollback", "use", "load"], "{audit:#}");
+}
+
+fn url_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test]
+async fn a_component_that_cannot_serve_is_refused_with_the_reason_and_changes_nothing() {
+    let gateway = Gateway::with().start().await;
+    let before = gateway.admin_get("/api/admin/plugins").await.json();
+    let whole = built_in("aggregator").expect("a component");
+    let cases: [(&str, Vec<u8>, u16, &str); 8] = [
+        ("aggregator/load", b"\0asm\x01\0\0\0".to_vec(), 422, "core module"),
+        ("aggregator/load", whole[..whole.len() / 2].to_vec(), 422, ""),
+        ("aggregator/load", vec![7; 1_000], 422, "not a WebAssembly component"),
+        ("aggregator/load", b"\x7fELF".to_vec(), 422, "native code"),
+        ("aggregator/load", built_in("codecs").expect("a component").to_vec(), 422, "world `aggregator-plugin`"),
+        ("aggregator/load?sha256=00", whole.to_vec(), 422, "SHA-256"),
+        ("aggregator/load?config=%7B%22nonsense%22%3A1%7D", whole.to_vec(), 422, "nonsense"),
+        ("nowhere/load", whole.to_vec(), 404, "there are: codecs, binance, aggregator, warmer"),
+    ];
+    for (path, component, status, expected) in cases {
+        let reply = post(&gateway, path, component).await;
+        assert_eq!(reply.status.as_u16(), status, "{path}: {}", reply.text());
+        assert!(reply.text().contains(expected), "{path} {expected}: {}", reply.text());
+    }
+    // Another codec claims the keys of the built-in one: it may be loaded, and not used.
+    load(&gateway, "binance", variant("codecs", b'c')).await;
+    let reply = post(&gateway, "binance/use", "").await;
+    assert_eq!(reply.status, 422, "{}", reply.text());
+    assert!(reply.text().contains("claims"), "{}", reply.text());
+    assert_eq!(post(&gateway, "binance/discard?generation=2", "").await.status, 200);
+    for (path, expected) in
+        [("warmer/use", "candidate"), ("warmer/rollback", "previous"), ("warmer/discard?generation=1", "")]
+    {
+        let reply = post(&gateway, path, "").await;
+        assert_eq!(reply.status, 404, "{path}: {}", reply.text());
+        assert!(reply.text().contains(expected), "{}", reply.text());
+    }
+    let after = gateway.admin_get("/api/admin/plugins").await.json();
+    assert_eq!(after, before);
+    assert_eq!(gateway.ingest(signal(1)).await.status, 200);
+}
+
+#[tokio::test]
+async fn every_step_can_be_taken_from_the_command_line() {
+    let gateway = Gateway::with().start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("warmer.wasm");
+    std::fs::write(&file, variant("warmer", b'w')).expect("written");
+    let run = |args: &[&str]| -> Output {
+        let mut command = Command::new(binary());
+        command.arg("plugin").args(args).args(["--admin", &format!("http://{}", gateway.admin), "--by", "ann"]);
+        command.arg("--admin-token-file").arg(gateway.data_dir().join("admin.token")).output().expect("it runs")
+    };
+    let done = |args: &[&str]| -> Value {
+        let output = run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let path = |path: &Path| path.to_str().expect("text").to_owned();
+    let loaded = done(&["load", "warmer", &path(&file)]);
+    assert_eq!(loaded["generation"], 2);
+    assert_eq!(done(&["use", "warmer"])["generation"], 2);
+    assert_eq!(done(&["list"])["slots"][3]["generation"], 2);
+    assert_eq!(done(&["rollback", "warmer"])["generation"], 1);
+    assert_eq!(done(&["discard", "warmer", "2"])["previous"], json!([]));
+    let audit = done(&["audit"]);
+    assert_eq!((&audit["audit"][0]["step"], &audit["audit"][0]["by"]), (&json!("discard"), &json!("ann")));
+    let refused = run(&["use", "warmer"]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("slot `warmer` has no candidate"));
+}

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 
 pub use aggregator::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
 pub use ingest::{Ingested, Published, Ticket};
-pub use snapshot::{Encoded, Encoding, Snapshot};
+pub use snapshot::{ENCODINGS, Encoded, Encoding, Snapshot};
 pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};
 
 use crate::cache::Cache;

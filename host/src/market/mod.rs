@@ -53,6 +53,8 @@ pub struct Market {
     ingested: Notify,
     /// Batches that the aggregator has answered.
     tickets: AtomicU64,
+    /// Whether a round of publishing is under way.
+    publishing: watch::Sender<bool>,
     /// The last rounds of publishing.
     rounds: watch::Sender<ingest::Rounds>,
     /// A document that was stale is fresh again, and no change of its data tells so.
@@ -82,6 +84,7 @@ impl Market {
             sequence: AtomicU64::new(0),
             ingested: Notify::new(),
             tickets: AtomicU64::new(0),
+            publishing: watch::channel(false).0,
             rounds: watch::channel(ingest::Rounds::new()).0,
             renewed: Notify::new(),
         }))

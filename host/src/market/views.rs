@@ -102,6 +102,8 @@ impl Market {
                 () = passes(limit) => {}
                 () = moment(again) => {}
             }
+            // The documents of one round are one change.
+            self.round_ends().await;
             // The first change after a quiet span goes at once; those that follow it wait for each other.
             sleep_until(next).await;
         }

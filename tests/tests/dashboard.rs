@@ -1,10 +1,14 @@
 //! The dashboard's routes: validators, encodings, and limits.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use bytes::Bytes;
 use hyper::Method;
-use tiergate_tests::{Gateway, eventually, fixture, moved_to_now};
+use tiergate_tests::{Gateway, PATIENCE, eventually, fixture, moved_to_now};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const VIEWS: [&str; 6] = ["mobile-data", "overview", "symbols", "signals", "opportunities", "market-overview"];
 
@@ -79,4 +83,48 @@ async fn the_age_of_every_document_is_a_metric() {
     })
     .await;
     assert!((0.0..20.0).contains(&age), "{age}");
+}
+
+/// The first answer in `answers`, and what follows it.
+fn first(answers: &[u8]) -> (BTreeMap<String, String>, &[u8], &[u8]) {
+    let end = answers.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let (head, rest) = answers.split_at(end);
+    let lines = std::str::from_utf8(head).expect("text").trim_end().split("\r\n");
+    let named = lines.map(|line| line.split_once(": ").unwrap_or(("", line)));
+    let head: BTreeMap<_, _> = named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let (body, rest) = rest.split_at(head["content-length"].parse().expect("a length"));
+    (head, body, rest)
+}
+
+#[tokio::test]
+async fn requests_sent_together_are_answered_alike_whether_plain_or_not() {
+    let gateway = fed().await;
+    let request = |more: &str| {
+        format!("GET /api/dashboard/mobile-data HTTP/1.1\r\nhost: {}\r\naccept-encoding: {more}\r\n\r\n", gateway.data)
+    };
+    // The ninth has a condition, which ends the fast lane, and closes the connection.
+    let plain = request("identity").repeat(7) + &request("gzip");
+    let requests = plain + &request("identity\r\nif-none-match: \"other\"\r\nconnection: close");
+    let mut client = TcpStream::connect(&gateway.data).await.unwrap();
+    client.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    timeout(PATIENCE, client.read_to_end(&mut answers)).await.expect("the gateway closes the connection").unwrap();
+
+    let mut rest = &answers[..];
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        let (mut head, body, more) = first(rest);
+        // These tell of the moment.
+        assert!(["date", "age", "cache-status"].iter().all(|name| head.remove(*name).is_some()), "{head:?}");
+        all.push((head, body));
+        rest = more;
+    }
+    assert_eq!(all.len(), 9);
+    let (library, gzip) = (all.pop().unwrap(), all.pop().unwrap());
+    assert_eq!(gzip.0["content-encoding"], "gzip");
+    for mut plain in all {
+        assert_eq!(plain.0.insert("connection".to_owned(), "close".to_owned()), None);
+        assert_eq!(plain.0, library.0);
+        assert!(plain.1 == library.1, "the same bytes");
+    }
 }

@@ -92,7 +92,7 @@ pub(super) fn data(app: &App, listener: &Listener, method: &Method, headers: &He
         return Ok(());
     }
     let host = host(headers)?;
-    if !is_known_host(host, &app.config.hosts) {
+    if !is_known(listener, host, &app.config.hosts) {
         // A page of another site whose name was made to point here must not read from here (DNS rebinding).
         return Err(Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,
@@ -118,6 +118,11 @@ pub(super) fn data(app: &App, listener: &Listener, method: &Method, headers: &He
         )),
         Some(token) => bearer(headers, token, "the write token (`http.write_token`)"),
     }
+}
+
+/// Whether a client of the data listener may call it by this `Host`.
+pub(super) fn is_known(listener: &Listener, host: &str, known: &[String]) -> bool {
+    listener.is_unix() || is_known_host(host, known)
 }
 
 /// Lets a request to the admin listener pass, or says why not.

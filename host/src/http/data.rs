@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use matchit::Router;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use super::listener::Listener;
 use super::respond::{self, Answer, Refusal};
 use super::{App, access, assets, cache_api, signals_api};
-use crate::market::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS};
+use crate::market::{LIMIT_DEFAULT, LIMIT_MAX, Snapshot, VIEWS, ViewError};
 use crate::record::{Key, Time};
 
 /// Shared caches may answer for a second, and with an old answer when the gateway is away.
@@ -63,16 +63,33 @@ pub(super) async fn answer(app: &App, listener: &Listener, request: Request<Inco
         Ok(()) => route(app, request).await.unwrap_or_else(Refusal::answer),
         Err(refusal) => refusal.answer(),
     };
-    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    no_sniffing(&mut answer);
     if head { without_body(answer) } else { answer }
+}
+
+/// The place in [`VIEWS`] of the view at this path.
+pub(super) fn view(path: &str) -> Option<usize> {
+    path.strip_prefix(VIEW_PREFIX).and_then(|name| VIEWS.iter().position(|view| *view == name))
+}
+
+/// The answer to a request for a view.
+pub(super) fn view_answer(request: &HeaderMap, snapshot: &Snapshot, now: Time) -> Answer {
+    let mut answer = respond::snapshot(request, snapshot, "application/json", VIEW_CACHE_CONTROL);
+    respond::view_status(&mut answer, snapshot, now);
+    no_sniffing(&mut answer);
+    answer
+}
+
+fn no_sniffing(answer: &mut Answer) {
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
     let path = request.uri().path();
-    // The hit path: no router, no allocation but the answer itself.
-    if let Some(view) = path.strip_prefix(VIEW_PREFIX).and_then(|name| VIEWS.iter().position(|view| *view == name)) {
+    // No router: views are asked for most.
+    if let Some(view) = view(path) {
         allow(&request, &[Method::GET])?;
-        return view_answer(app, view, &request).await;
+        return of_view(app, view, &request).await;
     }
     let Ok(found) = ROUTES.at(path) else {
         let message = format!("there is no route `{}`", path.escape_default());
@@ -112,21 +129,18 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal>
     }
 }
 
-async fn view_answer(app: &App, view: usize, request: &Request<Incoming>) -> Result<Answer, Refusal> {
+async fn of_view(app: &App, view: usize, request: &Request<Incoming>) -> Result<Answer, Refusal> {
     let limit = limit(request.uri().query())?;
-    let snapshot = if limit == LIMIT_DEFAULT {
-        app.market.snapshot(view)
-    } else {
+    if limit != LIMIT_DEFAULT {
         let limited = app.market.snapshot_limited(view, limit).await;
-        Some(limited.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "view-failed", error.to_string()))?)
-    };
-    let Some(snapshot) = snapshot else {
+        let failed = |error: ViewError| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "view-failed", error.to_string());
+        return Ok(view_answer(request.headers(), &*limited.map_err(failed)?, Time::now()));
+    }
+    let Some(snapshot) = &*app.market.snapshot(view) else {
         let message = "the views are not composed yet".to_owned();
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message));
     };
-    let mut answer = respond::snapshot(request.headers(), &snapshot, "application/json", VIEW_CACHE_CONTROL);
-    respond::view_status(&mut answer, &snapshot, Time::now());
-    Ok(answer)
+    Ok(view_answer(request.headers(), snapshot, Time::now()))
 }
 
 /// Ready, or what is waited for; with the age of the data of each document, and how each watched key is warmed.

@@ -13,14 +13,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::lane::{self, Answers};
 use super::listener::Listener;
+use super::stream::{Rewound, Stream};
 use super::{App, admin, data};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Requests};
 
 /// After a failed `accept` (no file descriptor left, usually) the listener waits this long instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -127,13 +128,18 @@ pub async fn serve(app: Arc<App>, bound: Bound, stop: watch::Receiver<bool>) {
     }
 }
 
+/// A listener with what its connections need.
+pub(super) struct Door {
+    pub app: Arc<App>,
+    pub listener: Listener,
+    pub requests: Requests,
+    pub answers: Answers,
+}
+
 enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Acceptor {
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
@@ -155,7 +161,8 @@ async fn accept(
     places: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let listener = Arc::new(listener);
+    let label = listener.label();
+    let door = Arc::new(Door { app, listener, requests: Requests::new(label), answers: Answers::default() });
     let mut connections = JoinSet::new();
     loop {
         // A place first, then the connection: what is over the limit waits in the kernel's queue.
@@ -166,7 +173,7 @@ async fn accept(
         tokio::select! {
             (place, accepted) = next => match accepted {
                 Ok(stream) => {
-                    let connection = connection(app.clone(), listener.clone(), stream, stop.clone());
+                    let connection = connection(door.clone(), stream, stop.clone());
                     connections.spawn(async move {
                         let _place = place;
                         metrics::connections(1.0);
@@ -175,13 +182,13 @@ async fn accept(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(listener = listener.label(), %error, "a connection could not be accepted");
+                    tracing::warn!(listener = label, %error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if let Err(error) = ended {
-                    tracing::error!(listener = listener.label(), %error, "a connection died");
+                    tracing::error!(listener = label, %error, "a connection died");
                 }
             }
             () = told(&mut stop) => break,
@@ -189,26 +196,37 @@ async fn accept(
     }
     drop(acceptor);
     let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(app.config.drain, all).await.is_err() {
-        tracing::warn!(listener = listener.label(), "requests were still open at the end of the drain time");
+    if tokio::time::timeout(door.app.config.drain, all).await.is_err() {
+        tracing::warn!(listener = label, "requests were still open at the end of the drain time");
     }
-    if let Listener::Unix(path) = &*listener
+    if let Listener::Unix(path) = &door.listener
         && let Err(error) = std::fs::remove_file(path)
     {
         tracing::warn!(path = %path.display(), %error, "the socket stays behind");
     }
 }
 
-async fn connection(app: Arc<App>, listener: Arc<Listener>, stream: Box<dyn Stream>, mut stop: watch::Receiver<bool>) {
-    let head_deadline = app.config.head_deadline;
+async fn connection(door: Arc<Door>, mut stream: Box<dyn Stream>, mut stop: watch::Receiver<bool>) {
+    let driven = match door.listener {
+        Listener::Data(_) | Listener::Unix(_) => lane::drive(&door, &mut *stream, &mut stop).await,
+        Listener::Admin(_) => Ok(Some(Vec::new())),
+    };
+    let read = match driven {
+        Ok(Some(read)) => read,
+        Ok(None) => return,
+        Err(error) => return ended_early(&error),
+    };
+    let stream = Rewound { read: read.into(), stream };
+    let head_deadline = door.app.config.head_deadline;
     let service = service_fn(move |request: Request<Incoming>| {
-        let (app, listener) = (app.clone(), listener.clone());
+        let door = door.clone();
         async move {
-            let answer: Response<_> = match &*listener {
-                Listener::Admin(_) => admin::answer(&app, request).await,
-                Listener::Data(_) | Listener::Unix(_) => data::answer(&app, &listener, request).await,
+            let Door { app, listener, requests, .. } = &*door;
+            let answer: Response<_> = match listener {
+                Listener::Admin(_) => admin::answer(app, request).await,
+                Listener::Data(_) | Listener::Unix(_) => data::answer(app, listener, request).await,
             };
-            metrics::answered(listener.label(), answer.status().as_u16());
+            requests.answered(answer.status().as_u16());
             Ok::<_, Infallible>(answer)
         }
     });
@@ -226,13 +244,17 @@ async fn connection(app: Arc<App>, listener: Arc<Listener>, stream: Box<dyn Stre
         }
     };
     if let Err(error) = ended {
-        // Clients go away all the time; what matters of it is in the metrics of the request.
-        tracing::debug!(%error, "a connection ended early");
+        ended_early(&error);
     }
 }
 
+/// Clients go away all the time; what matters of it is in the metrics of the request.
+fn ended_early(error: &dyn std::error::Error) {
+    tracing::debug!(%error, "a connection ended early");
+}
+
 /// Ends when `stop` is told, or when nobody is left to tell it.
-async fn told(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         tracing::debug!("nobody is left to stop the listeners; they stop");
     }

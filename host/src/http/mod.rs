@@ -1,7 +1,7 @@
 //! The HTTP room: listeners, routes and answers. Only this room names hyper's server.
 //!
 //! Data listener (TCP and, where configured, a Unix socket): see [`data`] for its routes. Admin listener: see [`admin`].
-//! The hit path of a view is: match the path, load an atomic pointer, write the bytes.
+//! The hit path of a view is [`lane`]: match the path, load an atomic pointer, write the bytes.
 
 mod access;
 mod admin;
@@ -9,6 +9,7 @@ mod assets;
 mod body;
 mod cache_api;
 mod data;
+mod lane;
 mod listen;
 mod listener;
 mod negotiate;
@@ -16,6 +17,7 @@ mod plugins_api;
 mod respond;
 mod signals_api;
 mod splitter;
+mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

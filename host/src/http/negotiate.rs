@@ -6,9 +6,13 @@ use crate::market::Encoding;
 
 /// The best encoding that the client accepts: Brotli before gzip before none, by its weights.
 pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
+    best(headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()))
+}
+
+/// The same, from the values of `Accept-Encoding`.
+pub(super) fn best<'a>(accepted: impl IntoIterator<Item = &'a str>) -> Encoding {
     let mut best = (Encoding::Identity, 0);
-    for value in headers.get_all(ACCEPT_ENCODING) {
-        let Ok(value) = value.to_str() else { continue };
+    for value in accepted {
         for part in value.split(',') {
             let mut words = part.split(';');
             let rank = match words.next().map(str::trim) {

@@ -17,6 +17,9 @@ use crate::telemetry::metrics;
 /// Who the documents of the aggregator are from.
 const FROM: &str = "aggregator";
 
+/// How long the first document of a round waits for the others, to be shown with them. Longer than stores that are well take.
+const ROUND_AWAITED_MAX: Duration = Duration::from_millis(25);
+
 /// Rounds that are remembered for posters that wait for theirs.
 const ROUNDS_KEPT: usize = 16;
 
@@ -109,7 +112,9 @@ impl Market {
         loop {
             self.ingested.notified().await;
             let next = Instant::now() + self.config.coalesce;
+            self.publishing.send_replace(true);
             let round = Arc::new(self.publish_round().await);
+            self.publishing.send_replace(false);
             self.rounds.send_modify(|rounds| {
                 rounds.push_back(round);
                 if rounds.len() > ROUNDS_KEPT {
@@ -117,6 +122,15 @@ impl Market {
                 }
             });
             sleep_until(next).await;
+        }
+    }
+
+    /// Waits until no round is under way, at most [`ROUND_AWAITED_MAX`].
+    pub(super) async fn round_ends(&self) {
+        let mut publishing = self.publishing.subscribe();
+        let ended = publishing.wait_for(|publishing| !publishing);
+        if tokio::time::timeout(ROUND_AWAITED_MAX, ended).await.is_err() {
+            tracing::debug!("a round of publishing takes long; what is published already is shown");
         }
     }
 

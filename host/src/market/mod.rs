@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 pub use aggregator::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
 pub use ingest::{Ingested, Published, Ticket};
 pub use readiness::{MarketError, Readiness};
-pub use snapshot::{Encoded, Encoding, Snapshot};
+pub use snapshot::{ENCODINGS, Encoded, Encoding, Snapshot};
 pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};
 
 use crate::cache::Cache;
@@ -62,6 +62,8 @@ pub struct Market {
     ingested: Notify,
     /// Batches that the aggregator has answered.
     tickets: AtomicU64,
+    /// Whether a round of publishing is under way.
+    publishing: watch::Sender<bool>,
     /// The last rounds of publishing.
     rounds: watch::Sender<ingest::Rounds>,
     /// A document that was stale is fresh again, and no change of its data tells so.
@@ -91,6 +93,7 @@ impl Market {
             sequence: AtomicU64::new(0),
             ingested: Notify::new(),
             tickets: AtomicU64::new(0),
+            publishing: watch::channel(false).0,
             rounds: watch::channel(ingest::Rounds::new()).0,
             renewed: Notify::new(),
         }))

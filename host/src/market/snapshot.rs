@@ -24,6 +24,9 @@ pub enum Encoding {
     Brotli,
 }
 
+/// Every encoding, at the place that its number says.
+pub const ENCODINGS: [Encoding; 3] = [Encoding::Identity, Encoding::Gzip, Encoding::Brotli];
+
 /// One body with its validator.
 #[derive(Clone, Debug)]
 pub struct Encoded {

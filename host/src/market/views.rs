@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Moment};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
@@ -51,9 +51,13 @@ pub(super) struct Views {
 // === impl Market ===
 
 impl Market {
-    /// The snapshot of a view at the default limit; `None` until the first is composed. `view` is an index into [`VIEWS`].
-    pub fn snapshot(&self, view: usize) -> Option<Arc<Snapshot>> {
-        self.views.snapshots.get(view)?.load_full()
+    /// The snapshot of a view at the default limit; `None` until the first is composed.
+    ///
+    /// # Panics
+    ///
+    /// When `view` is no place in [`VIEWS`].
+    pub fn snapshot(&self, view: usize) -> Guard<Option<Arc<Snapshot>>> {
+        self.views.snapshots[view].load()
     }
 
     /// The snapshot of a view at another limit, composed now unless it was since the last change.
@@ -100,6 +104,8 @@ impl Market {
                 () = passes(limit) => {}
                 () = moment(again) => {}
             }
+            // The documents of one round are one change.
+            self.round_ends().await;
             // The first change after a quiet span goes at once; those that follow it wait for each other.
             sleep_until(next).await;
         }

@@ -1,5 +1,6 @@
 //! Metric names, each in one place, with the words of the outcomes as labels.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -190,9 +191,30 @@ pub fn snapshots(took: Duration) {
     histogram!(SNAPSHOT_SECONDS).record(took.as_secs_f64());
 }
 
-/// A request was answered.
-pub fn answered(listener: &'static str, status: u16) {
-    counter!(HTTP_REQUESTS, "listener" => listener, "status" => status.to_string()).increment(1);
+/// The requests of one listener. The counter of each status is looked up once: the look-up costs more than all else that
+/// is done for an answer from memory.
+pub struct Requests {
+    listener: &'static str,
+    by_status: Box<[OnceLock<Counter>]>,
+}
+
+/// The least number that is no HTTP status.
+const STATUS_END: usize = 1_000;
+
+impl Requests {
+    /// None so far of this listener.
+    pub fn new(listener: &'static str) -> Self {
+        Self { listener, by_status: std::iter::repeat_with(OnceLock::new).take(STATUS_END).collect() }
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, status: u16) {
+        let look_up = || counter!(HTTP_REQUESTS, "listener" => self.listener, "status" => status.to_string());
+        match self.by_status.get(usize::from(status)) {
+            Some(counter) => counter.get_or_init(look_up).increment(1),
+            None => look_up().increment(1),
+        }
+    }
 }
 
 /// A connection was opened (`1.0`) or closed (`-1.0`).

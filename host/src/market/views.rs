@@ -125,16 +125,17 @@ impl Market {
         let requests = VIEWS.map(|name| ViewRequest { name: name.to_owned(), limit: LIMIT_DEFAULT }).to_vec();
         let bodies = self.aggregator.compose(now, requests, documents.clone()).await?;
         self.views.others.lock().await.clear();
+        let mut changed = Vec::with_capacity(VIEWS.len());
         for (place, body) in self.views.snapshots.iter().zip(bodies) {
             // A body that did not change keeps its validator and its compressed forms.
-            if place
-                .load()
-                .as_ref()
-                .is_some_and(|old| old.identity.bytes == body && limits(&documents) == limits_of(old))
-            {
-                continue;
+            let is_same = |old: &Arc<Snapshot>| old.identity.bytes == body && limits(&documents) == limits_of(old);
+            if !place.load().as_ref().is_some_and(is_same) {
+                changed.push((place, encode(body, &documents)?));
             }
-            place.store(Some(encode(body, &documents)?));
+        }
+        // Compressing takes its time, and the views are to change together.
+        for (place, snapshot) in changed {
+            place.store(Some(snapshot));
         }
         metrics::snapshots(started.elapsed());
         Ok(observed?)

@@ -47,7 +47,7 @@ fn opportunity(entry: &Entry) -> Option<Opportunity> {
         momentum: if change > 0.0 { format!("+{change:.1}%") } else { format!("{change:.1}%") },
         // The quote turnover is what a dollar sign may stand before (B51); base units only where nothing else is known.
         volume: volume(record.quote_turnover().or(record.volume_24h)),
-        direction: direction(change, &record.sentiment),
+        direction: direction(change, record.sentiment.as_str()),
         opportunity_score: score * factor,
         price_change: change,
     })

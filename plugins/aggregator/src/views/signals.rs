@@ -43,7 +43,7 @@ fn signal(shown: Shown<'_>) -> Signal<'_> {
         change_24h: round(shown.change, 2),
         volume_24h: record.volume_24h,
         components: &record.components,
-        sentiment: &record.sentiment,
+        sentiment: record.sentiment.as_str(),
         signal_type: match score {
             score if score >= BUY_MIN => "BUY",
             score if score <= SELL_MAX => "SELL",

@@ -10,6 +10,7 @@ mod aggregator;
 mod answer;
 mod bindings;
 mod builtin;
+mod clock;
 mod codec;
 mod compiled;
 mod config;

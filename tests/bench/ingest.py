@@ -11,7 +11,7 @@ from kit import PATIENCE_SECONDS, ROUNDS, Gateway, fetch, figure, folder, ratio,
 BATCH = 1_000
 SECONDS = 4
 # Each answer waits until the documents that its signals are part of are published, so posters work side by side.
-POSTERS = 24
+POSTERS = 48
 # Bodies that differ, so that every signal changes its symbol's score.
 BODIES = 20
 
@@ -55,8 +55,9 @@ def round_of(symbols):
         gateway.ready()
         for body in load:
             # The symbols are known before it counts.
-            if fetch(gateway.port, "/api/signals", "POST", body)[0] != 200:
-                raise SystemExit("the symbols were not taken")
+            status, _, said = fetch(gateway.port, "/api/signals", "POST", body)
+            if status != 200:
+                raise SystemExit(f"{status}: {said.decode()[:1000]}")
         calls = lambda: gateway.metrics("tiergate_plugin_call_seconds_sum", 'call="ingest"')
         spent, all_spent, begun = calls(), gateway.cpu_seconds(), time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(POSTERS) as posters:

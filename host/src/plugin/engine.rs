@@ -1,17 +1,14 @@
 //! The engine: one per process, with the rules that hold for every plugin.
 //!
 //! Results are repeatable (no threads, no relaxed SIMD, one bit pattern for NaN), calls are synchronous, and time is
-//! counted in epochs of a millisecond that a thread of its own advances.
+//! counted in epochs by its [`clock`].
 
-use std::io;
 use std::num::NonZeroUsize;
-use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, EngineWeak, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
-/// One epoch: the step in which deadlines are kept.
-const TICK: Duration = Duration::from_millis(1);
+use super::clock::{self, TICK};
 
 /// Stack of one call. The threads that make calls keep at least four times as much.
 const STACK_BYTES_MAX: usize = 512 << 10;
@@ -35,7 +32,7 @@ const WARM_BYTES_MAX: usize = 1 << 20;
 /// Makes the engine with room for `instances` at once, each with at most `memory` bytes, and starts its clock.
 pub(super) fn start(instances: usize, memory: usize) -> wasmtime::Result<Engine> {
     let engine = Engine::new(&config(instances, memory)?)?;
-    tick(engine.weak())?;
+    clock::start(engine.weak())?;
     Ok(engine)
 }
 
@@ -80,16 +77,4 @@ pub(super) fn epochs(span: Duration) -> u64 {
     let ticks = span.as_nanos().div_ceil(TICK.as_nanos());
     // Epochs are added to the engine's counter, which must not overflow.
     u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::from(u32::MAX)) + 1
-}
-
-/// Advances the epoch until the engine is gone.
-fn tick(engine: EngineWeak) -> io::Result<()> {
-    let clock = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    };
-    thread::Builder::new().name("plugin-clock".into()).spawn(clock).map(drop)
 }

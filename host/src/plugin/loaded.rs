@@ -58,7 +58,7 @@ impl<W: World> Loaded<W> {
         store.set_hostcall_fuel(usize::try_from(self.limits.output.as_u64()).unwrap_or(usize::MAX));
         store.set_max_component_handles(HANDLES_MAX);
         // A component may run code while it is instantiated.
-        sandbox::arm(&mut store, call);
+        let _under_way = sandbox::arm(&mut store, call);
 
         match self.bind(&mut store) {
             Ok((lifecycle, world)) => {

@@ -12,6 +12,7 @@ mod audit;
 mod bindings;
 mod builtin;
 pub mod child;
+mod clock;
 mod codec;
 mod compiled;
 mod config;

@@ -11,6 +11,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use crate::record::Time;
 
 use super::bindings::{Common, World, types};
+use super::clock::{self, UnderWay};
 use super::engine;
 use super::error::{Cause, PluginError};
 use super::imports::Host;
@@ -79,7 +80,7 @@ impl<W: World> Sandbox<W> {
         outcome: impl FnOnce(&T) -> &'static str,
     ) -> Result<(Self, T), PluginError> {
         self.calls += 1;
-        arm(&mut self.store, call);
+        let _under_way = arm(&mut self.store, call);
         let started = Instant::now();
         match make(&mut self) {
             Ok(answer) => {
@@ -139,10 +140,11 @@ impl<W: World> Sandbox<W> {
     }
 }
 
-/// Sets the clock and the deadline of what the store does next.
-pub(super) fn arm(store: &mut Store<Host>, call: Call) {
+/// Sets the clock and the deadline of what the store does next. Time is counted as long as the answer is held.
+pub(super) fn arm(store: &mut Store<Host>, call: Call) -> UnderWay {
     store.data_mut().begin(call.now);
     store.set_epoch_deadline(engine::epochs(call.deadline));
+    clock::begin()
 }
 
 /// Why the store failed.

@@ -19,6 +19,7 @@ mod btc;
 mod config;
 mod contract;
 mod documents;
+mod given;
 mod number;
 mod observed;
 mod parse;
@@ -29,6 +30,7 @@ mod statistics;
 mod table;
 mod time;
 mod views;
+mod word;
 
 #[cfg(target_arch = "wasm32")]
 mod guest;

@@ -3,6 +3,15 @@
 
 use serde_json::{Map, Value};
 
+use crate::given::Given;
+
+/// Reads the fields of one signal, or says why they are none.
+pub fn given(body: &[u8]) -> Result<Given, NotAnObject> {
+    let sound = str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
+    // What is wrong, and whether it can be mended, is found by reading it again.
+    sound.map_or_else(|| object(body).map(Given::from), Ok)
+}
+
 /// Reads one JSON object, or says why it is none.
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, NotAnObject> {
     let value = serde_json::from_slice(body)

@@ -11,9 +11,11 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::contract::Micros;
+use crate::given::{Field, Given};
 use crate::number;
 use crate::parse::{self, NotAnObject};
 use crate::time::{self, CLOCK_SKEW};
+use crate::word::Word;
 
 /// A symbol becomes part of a cache key.
 const SYMBOL_BYTES_MAX: usize = 64;
@@ -25,10 +27,10 @@ pub struct Record {
     pub symbol: String,
     /// 0 to 100.
     pub score: f64,
-    /// One of the seven words.
-    pub signal_type: String,
-    /// One of the seven words.
-    pub sentiment: String,
+    /// The direction that the producer named, or that follows from the score.
+    pub signal_type: Word,
+    /// The mood that the producer named, or else the direction.
+    pub sentiment: Word,
     /// 0 to 1.
     pub reliability: Option<f64>,
     /// The component scores that the producer gave, and no others.
@@ -90,30 +92,28 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// Reads one posted body.
     pub fn body(&self, body: &[u8]) -> Result<Record, Fault> {
-        let fields = parse::object(body).map_err(|error| match error {
+        let given = parse::given(body).map_err(|error| match error {
             NotAnObject::NotJson(why) => Fault::new("not-json", format!("$: {why}")),
             NotAnObject::OtherJson => Fault::new("not-an-object", "$: a signal is one JSON object"),
         })?;
-        self.fields(fields)
+        self.given(given)
     }
 
-    /// Reads one object that is parsed already.
-    pub fn fields(&self, mut fields: Map<String, Value>) -> Result<Record, Fault> {
-        let symbol = symbol(fields.remove("symbol").as_ref())?;
-        let score = score(&mut fields)?;
-        let market = Market::take(&mut fields);
-        let word = direction_word(fields.remove("signal_type"));
-        let mood = direction_word(fields.remove("sentiment"));
-        let signal_type = word.clone().unwrap_or_else(|| self.derived(score).to_owned());
+    /// Reads fields that are parsed already.
+    pub fn given(&self, mut given: Given) -> Result<Record, Fault> {
+        let symbol = symbol(given.take(Field::Symbol))?;
+        let score = score(&mut given)?;
+        let market = Market::take(&mut given);
+        let signal_type = Word::read(given.take(Field::SignalType)).unwrap_or_else(|| self.derived(score));
         let record = Record {
-            sentiment: mood.or(word).unwrap_or_else(|| signal_type.clone()),
+            sentiment: Word::read(given.take(Field::Sentiment)).unwrap_or(signal_type),
             signal_type,
-            reliability: number::take(&mut fields, &["reliability"]).and_then(number::share),
-            components: components(fields.remove("components")),
-            sub_components: object(fields.remove("sub_components")),
-            interpretations: object(fields.remove("interpretations")),
-            score_history: scores(fields.remove("score_history")),
-            timestamp: self.timestamp(&mut fields),
+            reliability: given.number(&[Field::Reliability]).and_then(number::share),
+            components: components(given.take(Field::Components)),
+            sub_components: object(given.take(Field::SubComponents)),
+            interpretations: object(given.take(Field::Interpretations)),
+            score_history: scores(given.take(Field::ScoreHistory)),
+            timestamp: self.timestamp(&given),
             seq: self.seq,
             price: market.price,
             change_24h: market.change_24h,
@@ -121,23 +121,24 @@ impl Reader<'_> {
             turnover_24h: market.turnover_24h,
             high_24h: market.high_24h,
             low_24h: market.low_24h,
-            extra: unknown(fields),
+            extra: given.extra,
             symbol,
             score,
         };
         Ok(record)
     }
 
-    fn derived(&self, score: f64) -> &'static str {
+    fn derived(&self, score: f64) -> Word {
         match score {
-            score if score >= self.config.long_threshold => "LONG",
-            score if score <= self.config.short_threshold => "SHORT",
-            _ => "NEUTRAL",
+            score if score >= self.config.long_threshold => Word::Long,
+            score if score <= self.config.short_threshold => Word::Short,
+            _ => Word::Neutral,
         }
     }
 
-    fn timestamp(&self, fields: &mut Map<String, Value>) -> Micros {
-        number::take(fields, &["timestamp"])
+    fn timestamp(&self, given: &Given) -> Micros {
+        given
+            .number(&[Field::Timestamp])
             .and_then(time::instant)
             .filter(|at| *at <= self.now.saturating_add(CLOCK_SKEW))
             .unwrap_or(self.received_at)
@@ -157,10 +158,14 @@ impl Record {
 }
 
 /// A symbol as the cache keys spell it.
-fn symbol(value: Option<&Value>) -> Result<String, Fault> {
+fn symbol(value: Option<Value>) -> Result<String, Fault> {
     let Some(value) = value else { return Err(Fault::new("missing-symbol", "$.symbol: missing")) };
     let bad = |why: &str| Err(Fault::new("bad-symbol", format!("$.symbol: {why}")));
     let Value::String(text) = value else { return bad("not a text") };
+    let is_spelled_so = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    if (1..=SYMBOL_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_spelled_so) {
+        return Ok(text);
+    }
     let symbol: String = text
         .trim()
         .chars()
@@ -178,8 +183,9 @@ fn symbol(value: Option<&Value>) -> Result<String, Fault> {
     }
 }
 
-fn score(fields: &mut Map<String, Value>) -> Result<f64, Fault> {
-    let [long, short] = ["confluence_score", "score"].map(|name| fields.remove(name).map(|value| (name, value)));
+fn score(given: &mut Given) -> Result<f64, Fault> {
+    let named = [("confluence_score", Field::ConfluenceScore), ("score", Field::Score)];
+    let [long, short] = named.map(|(name, field)| given.take(field).map(|value| (name, value)));
     let given = match (long, short) {
         (Some((_, Value::Null)), Some(short)) => Some(short),
         (long, short) => long.or(short),
@@ -193,14 +199,6 @@ fn score(fields: &mut Map<String, Value>) -> Result<f64, Fault> {
         Some(score) => Err(Fault::new("out-of-range", format!("$.{name}: {score} is not between 0 and 100"))),
         None => Err(Fault::new("bad-score", format!("$.{name}: not a number"))),
     }
-}
-
-/// A direction that the producer named. Text that names none, the empty text too, is `NEUTRAL`; anything else is nothing.
-pub fn direction_word(value: Option<Value>) -> Option<String> {
-    let Some(Value::String(text)) = value else { return None };
-    let word = text.trim().to_ascii_uppercase();
-    let known = ["LONG", "SHORT", "BUY", "SELL", "BULLISH", "BEARISH", "NEUTRAL"].contains(&word.as_str());
-    Some(if known { word } else { "NEUTRAL".to_owned() })
 }
 
 /// Component scores: numbers, or objects with a `score`. Those that are missing stay missing.
@@ -232,14 +230,6 @@ pub fn object(value: Option<Value>) -> Option<Map<String, Value>> {
     }
 }
 
-/// The fields to pass on: neither the metadata of a document nor what this plugin states itself.
-fn unknown(mut fields: Map<String, Value>) -> Map<String, Value> {
-    fields.retain(|name, _| {
-        !name.starts_with("__") && !["datetime", "has_breakdown", "high_quality"].contains(&name.as_str())
-    });
-    fields
-}
-
 /// The market fields, given flat or in the analyzer's `market_data.ticker`.
 struct Market {
     price: Option<f64>,
@@ -252,24 +242,23 @@ struct Market {
 
 impl Market {
     /// Takes the market fields out of `fields`. The flat ones go first; `market_data` is not passed on, candles and all.
-    fn take(fields: &mut Map<String, Value>) -> Self {
-        let data = object(fields.remove("market_data")).unwrap_or_default();
+    fn take(given: &mut Given) -> Self {
+        let data = object(given.take(Field::MarketData)).unwrap_or_default();
         let ticker = data.get("ticker").and_then(Value::as_object);
-        let mut read = |flat: &[&str], nested: &[&str], sound: fn(&f64) -> bool| {
+        let read = |flat: &[Field], nested: &[&str], sound: fn(&f64) -> bool| {
             let nested = || ticker.and_then(|ticker| number::first(ticker, nested)).filter(sound);
-            number::take(fields, flat).filter(sound).or_else(nested)
+            given.number(flat).filter(sound).or_else(nested)
         };
+        let changes = [Field::Change24h, Field::PriceChangePercent, Field::PriceChangePercent24h];
+        let volumes = [Field::Volume24h, Field::Volume];
         Self {
-            price: read(&["price"], &["last", "close", "lastPrice"], number::positive).or_else(|| last_close(&data)),
-            change_24h: read(
-                &["change_24h", "price_change_percent", "price_change_percent_24h"],
-                &["percentage"],
-                |_| true,
-            ),
-            volume_24h: read(&["volume_24h", "volume"], &["baseVolume", "volume"], number::not_negative),
-            turnover_24h: read(&["turnover_24h"], &["quoteVolume"], number::not_negative),
-            high_24h: read(&["high_24h"], &["high"], number::positive),
-            low_24h: read(&["low_24h"], &["low"], number::positive),
+            price: read(&[Field::Price], &["last", "close", "lastPrice"], number::positive)
+                .or_else(|| last_close(&data)),
+            change_24h: read(&changes, &["percentage"], |_| true),
+            volume_24h: read(&volumes, &["baseVolume", "volume"], number::not_negative),
+            turnover_24h: read(&[Field::Turnover24h], &["quoteVolume"], number::not_negative),
+            high_24h: read(&[Field::High24h], &["high"], number::positive),
+            low_24h: read(&[Field::Low24h], &["low"], number::positive),
         }
     }
 }

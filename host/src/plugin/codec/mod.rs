@@ -257,7 +257,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::loader::Loader;
-    use super::super::{Limits, engine, guest};
+    use super::super::{Limits, clock, engine, guest};
     use super::*;
 
     fn pool(dir: &Path, limits: &Limits, instances: usize) -> Slot<Pool> {
@@ -311,6 +311,15 @@ mod tests {
         decode(router, 0).is_ok_and(|decoded| {
             decoded.kind == Kind::Real && decoded.canonical.is_none() && &*decoded.schema == "test"
         })
+    }
+
+    #[test]
+    fn a_call_after_a_long_silence_is_cut_off_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let router = router(dir.path());
+        // Time enough for the clock to fall asleep.
+        thread::sleep(clock::TICK * clock::LINGER * 10);
+        assert!(failure(&router, 2).contains("deadline of 50ms exceeded in decode"));
     }
 
     #[test]

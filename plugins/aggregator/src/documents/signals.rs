@@ -83,9 +83,9 @@ fn entry<'a>(held: &'a Held, config: &Config) -> Entry<'a> {
     Entry {
         symbol: &record.symbol,
         confluence_score: record.score,
-        signal_type: &record.signal_type,
+        signal_type: record.signal_type.as_str(),
         reliability: record.reliability,
-        sentiment: &record.sentiment,
+        sentiment: record.sentiment.as_str(),
         components: &record.components,
         price: record.price,
         change_24h: record.change_24h,

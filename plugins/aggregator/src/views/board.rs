@@ -62,7 +62,7 @@ impl Board {
         let mut entries: Vec<Entry> = records
             .into_iter()
             .filter_map(|fields| {
-                let record = reader.fields(fields).ok()?;
+                let record = reader.given(fields.into()).ok()?;
                 newest = newest.max(record.timestamp);
                 let breakdown = shelf.open(&format!("{BREAKDOWN}{}", record.symbol));
                 let ticker = tickers.fields.as_ref().and_then(|all| all.get(&record.symbol)).and_then(Value::as_object);

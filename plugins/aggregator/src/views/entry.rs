@@ -8,6 +8,7 @@ use super::section::{Fields, Opened};
 use crate::number::{self, round};
 use crate::signal::{self, Record};
 use crate::time::seconds;
+use crate::word::Word;
 
 /// A signal with everything that is known of its symbol.
 pub struct Entry {
@@ -33,7 +34,7 @@ impl Entry {
         let overall_score = number::take(&mut fields, &["overall_score"]).filter(|score| (0.0..=100.0).contains(score));
         if newer {
             record.score = overall_score.unwrap_or(record.score);
-            record.sentiment = signal::direction_word(fields.remove("sentiment")).unwrap_or(record.sentiment);
+            record.sentiment = Word::read(fields.remove("sentiment")).unwrap_or(record.sentiment);
             record.timestamp = breakdown.produced_at;
         }
         let reliability = number::take(&mut fields, &["reliability"]).and_then(number::share);
@@ -122,8 +123,8 @@ impl<'a> Shown<'a> {
         Card {
             symbol: &record.symbol,
             score: round(record.score, 2),
-            sentiment: &record.sentiment,
-            signal_type: &record.signal_type,
+            sentiment: record.sentiment.as_str(),
+            signal_type: record.signal_type.as_str(),
             reliability: record.reliability,
             reliability_percent: record.reliability.map(|share| round(share * 100.0, 2)),
             price: self.price,

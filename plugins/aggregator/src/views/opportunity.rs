@@ -58,7 +58,7 @@ fn opportunity(Weighed { record, score, change, opportunity_score }: Weighed<'_>
         score: score.round_ties_even(),
         momentum: if change > 0.0 { format!("+{change:.1}%") } else { format!("{change:.1}%") },
         volume: volume(record.quote_turnover()),
-        direction: direction(change, &record.sentiment),
+        direction: direction(change, record.sentiment.as_str()),
         opportunity_score,
         price_change: change,
     }

@@ -47,7 +47,7 @@ fn signal(shown: Shown<'_>) -> Signal<'_> {
         volume_24h: record.volume_24h,
         turnover_24h: record.quote_turnover(),
         components: &record.components,
-        sentiment: &record.sentiment,
+        sentiment: record.sentiment.as_str(),
         signal_type: match score {
             score if score >= BUY_MIN => "BUY",
             score if score <= SELL_MAX => "SELL",

@@ -4,14 +4,10 @@
 # figures; both sides of a ratio take turns, so that it spoils ratios less.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1 PATH="$PATH:$PWD/target/tools/bin"
 
 # row:script of everything that can be measured
 rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest change:change demo:demo build:build)
-
-# row:command:package of everything that is not a crate
-needs=(all:python3:python3 all:ps:procps mobile-data:nginx:nginx mobile-data:wrk:wrk rate:nginx:nginx
-  put:memcached:memcached put:redis-server:redis-server)
 
 chosen=("$@")
 [ $# -gt 0 ] || chosen=("${rows[@]%%:*}")
@@ -20,30 +16,16 @@ for row in "${chosen[@]}"; do
   [ -n "$(script "$row")" ] || { echo "tests/bench.sh: no row '$row'; there are: ${rows[*]%%:*}" >&2; exit 2; }
 done
 
-missing=()
-for need in "${needs[@]}"; do
-  IFS=: read -r row command package <<<"$need"
-  [[ " all ${chosen[*]} " == *" $row "* ]] || continue
-  command -v "$command" >/dev/null || missing+=("$package")
+./tests/install.sh python3:python3 ps:procps
+for row in "${chosen[@]}"; do
+  case $row in
+    mobile-data) ./tests/install.sh nginx:nginx wrk:wrk ;;
+    rate) ./tests/install.sh nginx:nginx ;;
+    put) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
+  esac
+  # Not packaged everywhere; built once, beside the gateway.
+  [ "$row" != rate ] || command -v oha >/dev/null || cargo install --locked --root target/tools oha >&2
 done
-
-if [ "${#missing[@]}" -gt 0 ]; then
-  as_root=()
-  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-  echo "installing: ${missing[*]}" >&2
-  export DEBIAN_FRONTEND=noninteractive
-  "${as_root[@]}" apt-get update -qq >&2
-  "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  # Debian starts what it installs; the rows start their own servers.
-  for service in memcached redis-server nginx; do
-    [[ " ${missing[*]} " != *" $service"* ]] || "${as_root[@]}" service "$service" stop >/dev/null 2>&1 || true
-  done
-fi
-
-# Not packaged; built once, beside the gateway.
-if [[ " ${chosen[*]} " == *" rate "* ]] && [ ! -x target/tools/bin/oha ]; then
-  cargo install --locked --root target/tools oha >&2
-fi
 
 echo "| row | what | Tiergate | compared with | ratio | target |"
 echo "| --- | --- | --- | --- | --- | --- |"

@@ -3,31 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# command:package of everything that is not a crate
-needs=(memcached:memcached redis-server:redis-server chromium:chromium chromedriver:chromium-driver script:bsdutils
-  ps:procps)
-
-missing=()
-for need in "${needs[@]}"; do
-  command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
-done
-
-if [ "${#missing[@]}" -gt 0 ]; then
-  as_root=()
-  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-  if ! { command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; }; then
-    echo "tests/run.sh: missing, and may not be installed from here: ${missing[*]}" >&2
-    exit 1
-  fi
-  echo "installing: ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  # Debian starts what it installs; the tests start their own servers.
-  for service in memcached redis-server; do
-    [[ " ${missing[*]} " != *" $service "* ]] || "${as_root[@]}" service "$service" stop >/dev/null 2>&1 || true
-  done
-fi
+./tests/install.sh memcached:memcached redis-server:redis-server chromium:chromium chromedriver:chromium-driver \
+  script:bsdutils ps:procps
 
 if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ]; then
   command -v rustup >/dev/null || { echo "tests/run.sh: missing: the Rust target wasm32-unknown-unknown" >&2; exit 1; }

@@ -10,7 +10,8 @@ ROWS = ["get/memory", "decode/plugin", "decode/native", "decode/serde_json", "de
 
 def round_of():
     """Nanoseconds of each benchmark."""
-    command = ["cargo", "bench", "--locked", "--workspace", "--bench", "engine", "--", "--noplot"]
+    command = ["cargo", "bench", "--locked", "--workspace", "--bench", "engine", "--", "--noplot",
+               "--warm-up-time", "1", "--measurement-time", "2"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     estimates = lambda name: json.loads((ROOT / f"target/criterion/{name}/new/estimates.json").read_text())
     return [estimates(name)["median"]["point_estimate"] for name in ROWS]

@@ -10,6 +10,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -18,6 +19,9 @@ GATEWAY = ROOT / "target/release/tiergate"
 ROUNDS = 5
 # How long anything may take to start, to end, or to come about.
 PATIENCE_SECONDS = 30
+
+# To be told to end is to end what was started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def free_port():

@@ -12,7 +12,7 @@ import string
 import subprocess
 import sys
 
-from kit import ROOT, ROUNDS, Gateway, Process, eventually, fetch, figure, folder, free_port, ratio, row
+from kit import ROUNDS, Gateway, Process, eventually, fetch, figure, folder, free_port, ratio, row
 
 VIEW = "/api/dashboard/mobile-data"
 SYMBOLS = 31
@@ -33,7 +33,10 @@ class Nginx(Process):
         template = string.Template((pathlib.Path(__file__).parent / "nginx.conf").read_text())
         (cwd / "nginx.conf").write_text(template.safe_substitute(port=self.port, etag=etag))
         super().__init__("nginx", "-p", cwd, "-c", cwd / "nginx.conf", "-g", "daemon off;", cwd=cwd)
-        eventually("nginx answers", lambda: fetch(self.port, VIEW)[2] == body)
+
+    def ready(self):
+        eventually("nginx answers", lambda: fetch(self.port, VIEW)[0] == 200)
+        return self
 
 
 @contextlib.contextmanager
@@ -46,7 +49,7 @@ def both(cwd):
         gateway.ready()
         _, headers, body = fetch(gateway.port, VIEW)
         with Nginx(cwd, body, headers["etag"]) as nginx:
-            yield gateway, nginx
+            yield gateway, nginx.ready()
 
 
 def wrk(server, headers):
@@ -63,7 +66,7 @@ def wrk(server, headers):
 
 def oha(server, headers):
     """Milliseconds within which 99 of 100 answers came at a fixed rate, counted from when each was due."""
-    command = [ROOT / "target/tools/bin/oha", "--no-tui", "--output-format", "json", "--latency-correction",
+    command = ["oha", "--no-tui", "--output-format", "json", "--latency-correction",
                "-q", str(RATE), "-c", str(CONNECTIONS), "-z", f"{SECONDS}s", *headers,
                f"http://127.0.0.1:{server.port}{VIEW}"]
     said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

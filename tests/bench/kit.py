@@ -106,6 +106,8 @@ class Gateway(Process):
             "TIERGATE_HTTP__LISTEN": f"127.0.0.1:{self.port}",
             "TIERGATE_HTTP__ADMIN": f"127.0.0.1:{self.admin}",
             "TIERGATE_DATA_DIR": str(self.data),
+            # Ready without a producer.
+            "TIERGATE_MARKET__REQUIRED": "",
         }
         (cwd / "tiergate.toml").write_text(f"tiers = {json.dumps(list(tiers))}\n")
         super().__init__(GATEWAY, *["--demo"] * demo, cwd=cwd, env=env)

@@ -78,6 +78,8 @@ impl Warm {
         let (watched, ledger) = (Mutex::default(), Mutex::default());
         let warm = Self { config, cache, sources, warmer, watched, ledger };
         warm.watch().await?;
+        // Health names every task from the start, before the first plan.
+        warm.ledger().keep(warm.watched().iter().map(|key| (key.clone(), false)));
         Ok(Arc::new(warm))
     }
 

@@ -362,21 +362,22 @@ async fn at_the_start_values_come_up_from_the_slowest_tier_without_any_reader() 
     assert_eq!(gateway.metric("tiergate_reads_total", &[]).await, 0.0, "nobody read it");
 }
 
-#[tokio::test]
-async fn the_gateway_refuses_sources_that_cannot_work_and_names_all_mistakes_at_once() {
+/// What `tiergate config check` says of a configuration.
+fn checked(toml: &str) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("tiergate.toml");
+    std::fs::write(&file, toml).expect("written");
+    let mut command = std::process::Command::new(tiergate_tests::binary());
+    command.args(["config", "check", "--config"]).arg(&file).env("TIERGATE_DATA_DIR", dir.path().join("data"));
+    String::from_utf8_lossy(&command.output().expect("it runs").stderr).into_owned()
+}
+
+#[test]
+fn the_gateway_refuses_sources_that_cannot_work_and_names_all_mistakes_at_once() {
     let toml = "[warmer]\nevery = \"1ms\"\nactions_max = 0\n\
         [[source]]\nname = \"a\"\nkey = \"k\"\nurl = \"ftp://example.com/\"\ninterval = \"1s\"\n\
         [[source]]\nname = \"a\"\nkey = \"k\"\nurl = \"http://example.com/\"\ninterval = \"10ms\"\n";
-    std::fs::write(&file, toml).expect("written");
-    let command = std::process::Command::new(tiergate_tests::binary())
-        .args(["config", "check", "--config"])
-        .arg(&file)
-        .env("TIERGATE_DATA_DIR", dir.path().join("data"))
-        .output()
-        .expect("it runs");
-    let told = String::from_utf8_lossy(&command.stderr);
+    let told = checked(toml);
     for part in [
         "warmer.every:",
         "warmer.actions_max:",
@@ -388,14 +389,7 @@ async fn the_gateway_refuses_sources_that_cannot_work_and_names_all_mistakes_at_
         assert!(told.contains(part), "{part} is not in {told}");
     }
     let missing = "[[source]]\nname = \"a\"\nkey = \"a b\"\nurl = \"http://example.com/\"\ninterval = \"1s\"\nheaders = { x-key = \"$NO_SUCH_VARIABLE\" }\n";
-    std::fs::write(&file, missing).expect("written");
-    let command = std::process::Command::new(tiergate_tests::binary())
-        .args(["config", "check", "--config"])
-        .arg(&file)
-        .env("TIERGATE_DATA_DIR", dir.path().join("data"))
-        .output()
-        .expect("it runs");
-    let told = String::from_utf8_lossy(&command.stderr);
+    let told = checked(missing);
     assert!(told.contains("source[0].headers.x-key:") && told.contains("NO_SUCH_VARIABLE"), "{told}");
     assert!(told.contains("source[0].key:"), "{told}");
 }

@@ -146,10 +146,12 @@ async fn of_view(app: &App, view: usize, request: &Request<Incoming>) -> Result<
 /// Ready, or what is waited for; with the age of the data of each document, and how each watched key is warmed.
 fn ready(app: &App) -> Answer {
     let readiness = app.market.readiness();
-    let (status, word) = match () {
-        () if readiness.is_ready() => (StatusCode::OK, "ready"),
-        () if readiness.composed => (StatusCode::SERVICE_UNAVAILABLE, "waiting"),
-        () => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+    let (status, word) = if readiness.is_ready() {
+        (StatusCode::OK, "ready")
+    } else if readiness.composed {
+        (StatusCode::SERVICE_UNAVAILABLE, "waiting")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting")
     };
     let tiers: Vec<_> = app.cache.tiers().iter().map(|tier| tier.name().to_string()).collect();
     let waiting_for: Vec<_> = readiness.waiting_for.iter().map(Key::as_str).collect();

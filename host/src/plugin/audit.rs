@@ -1,5 +1,6 @@
 //! The audit log: who did what to which plugin, when, and what came of it. It is only ever added to.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -56,13 +57,14 @@ impl Audit {
 
     /// The last `max` entries, the newest first.
     pub(super) fn last(&self, max: usize) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+        let mut entries = VecDeque::new();
         for line in BufReader::new(File::open(&self.path)?).lines() {
             match serde_json::from_str(&line?) {
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => entries.push_front(entry),
                 Err(error) => tracing::warn!(%error, "a line of the audit log cannot be read"),
             }
+            entries.truncate(max);
         }
-        Ok(entries.into_iter().rev().take(max).collect())
+        Ok(entries.into())
     }
 }

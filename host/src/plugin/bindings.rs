@@ -18,46 +18,33 @@ pub(super) mod common {
     wasmtime::component::bindgen!({ world: "common", path: "../wit" });
 }
 
+/// The bindings of one world, with the types and imports that all worlds share.
+macro_rules! world {
+    ($world:literal) => {
+        wasmtime::component::bindgen!({
+            world: $world,
+            path: "../wit",
+            with: {
+                "tiergate:plugin/types": super::common::tiergate::plugin::types,
+                "tiergate:plugin/host-log": super::common::tiergate::plugin::host_log,
+                "tiergate:plugin/host-clock": super::common::tiergate::plugin::host_clock,
+                "tiergate:plugin/host-random": super::common::tiergate::plugin::host_random,
+                "tiergate:plugin/host-metrics": super::common::tiergate::plugin::host_metrics,
+            },
+        });
+    };
+}
+
 pub(super) mod codec {
-    wasmtime::component::bindgen!({
-        world: "codec-plugin",
-        path: "../wit",
-        with: {
-            "tiergate:plugin/types": super::common::tiergate::plugin::types,
-            "tiergate:plugin/host-log": super::common::tiergate::plugin::host_log,
-            "tiergate:plugin/host-clock": super::common::tiergate::plugin::host_clock,
-            "tiergate:plugin/host-random": super::common::tiergate::plugin::host_random,
-            "tiergate:plugin/host-metrics": super::common::tiergate::plugin::host_metrics,
-        },
-    });
+    world!("codec-plugin");
 }
 
 pub(super) mod aggregator {
-    wasmtime::component::bindgen!({
-        world: "aggregator-plugin",
-        path: "../wit",
-        with: {
-            "tiergate:plugin/types": super::common::tiergate::plugin::types,
-            "tiergate:plugin/host-log": super::common::tiergate::plugin::host_log,
-            "tiergate:plugin/host-clock": super::common::tiergate::plugin::host_clock,
-            "tiergate:plugin/host-random": super::common::tiergate::plugin::host_random,
-            "tiergate:plugin/host-metrics": super::common::tiergate::plugin::host_metrics,
-        },
-    });
+    world!("aggregator-plugin");
 }
 
 pub(super) mod warmer {
-    wasmtime::component::bindgen!({
-        world: "warmer-plugin",
-        path: "../wit",
-        with: {
-            "tiergate:plugin/types": super::common::tiergate::plugin::types,
-            "tiergate:plugin/host-log": super::common::tiergate::plugin::host_log,
-            "tiergate:plugin/host-clock": super::common::tiergate::plugin::host_clock,
-            "tiergate:plugin/host-random": super::common::tiergate::plugin::host_random,
-            "tiergate:plugin/host-metrics": super::common::tiergate::plugin::host_metrics,
-        },
-    });
+    world!("warmer-plugin");
 }
 
 /// A kind of plugin: one of the worlds of the contract.
@@ -74,41 +61,23 @@ pub(super) trait World: Sized + 'static {
 
 // === impl World ===
 
-impl World for CodecPlugin {
-    const NAME: &'static str = "codec-plugin";
-    type Indices = codec::CodecPluginIndices;
+macro_rules! impl_world {
+    ($plugin:ident, $name:literal, $indices:path) => {
+        impl World for $plugin {
+            const NAME: &'static str = $name;
+            type Indices = $indices;
 
-    fn find(component: &InstancePre<Host>) -> Result<Self::Indices> {
-        codec::CodecPluginIndices::new(component)
-    }
+            fn find(component: &InstancePre<Host>) -> Result<Self::Indices> {
+                Self::Indices::new(component)
+            }
 
-    fn bind(indices: &Self::Indices, store: &mut Store<Host>, instance: &Instance) -> Result<Self> {
-        indices.load(store, instance)
-    }
+            fn bind(indices: &Self::Indices, store: &mut Store<Host>, instance: &Instance) -> Result<Self> {
+                indices.load(store, instance)
+            }
+        }
+    };
 }
 
-impl World for AggregatorPlugin {
-    const NAME: &'static str = "aggregator-plugin";
-    type Indices = aggregator::AggregatorPluginIndices;
-
-    fn find(component: &InstancePre<Host>) -> Result<Self::Indices> {
-        aggregator::AggregatorPluginIndices::new(component)
-    }
-
-    fn bind(indices: &Self::Indices, store: &mut Store<Host>, instance: &Instance) -> Result<Self> {
-        indices.load(store, instance)
-    }
-}
-
-impl World for WarmerPlugin {
-    const NAME: &'static str = "warmer-plugin";
-    type Indices = warmer::WarmerPluginIndices;
-
-    fn find(component: &InstancePre<Host>) -> Result<Self::Indices> {
-        warmer::WarmerPluginIndices::new(component)
-    }
-
-    fn bind(indices: &Self::Indices, store: &mut Store<Host>, instance: &Instance) -> Result<Self> {
-        indices.load(store, instance)
-    }
-}
+impl_world!(CodecPlugin, "codec-plugin", codec::CodecPluginIndices);
+impl_world!(AggregatorPlugin, "aggregator-plugin", aggregator::AggregatorPluginIndices);
+impl_world!(WarmerPlugin, "warmer-plugin", warmer::WarmerPluginIndices);

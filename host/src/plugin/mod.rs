@@ -48,13 +48,11 @@ pub use slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
 pub use swap::{Operator, SwapError};
 pub use warmer::WarmerSlot;
 
-use bindings::World;
+use bindings::{AggregatorPlugin, World};
 use loaded::Loaded;
 use loader::Loader;
+use slot::GENERATIONS_MAX;
 use store::Store;
-
-/// Generations of one slot that may exist at once: the active one, the one before it, and a candidate.
-const GENERATIONS: usize = 3;
 
 /// All plugins of the gateway.
 #[derive(Clone, Debug)]
@@ -85,8 +83,7 @@ impl Plugins {
 
         let mut codecs = Vec::new();
         for (position, spec) in config.codecs.iter().enumerate() {
-            let make = |codec| codec::pool(codec, position, config);
-            match fill(&spec.name, chain(spec), |spec| load_one(loader, spec, &config.codec_limits, make)) {
+            match fill(&spec.name, chain(spec), |spec| load_codec(loader, spec, position, config)) {
                 Ok(slot) => codecs.push(slot),
                 Err(error) => errors.push(error),
             }
@@ -94,16 +91,13 @@ impl Plugins {
         let codecs = CodecRouter::new(codecs).map_err(|claimed| errors.extend(claimed));
 
         let spec = &config.aggregator;
-        let make = |aggregator| aggregator::probe(&aggregator).map(|()| aggregator);
-        let aggregator = fill(&spec.name, chain(spec), |spec| load_one(loader, spec, &config.aggregator_limits, make))
-            .and_then(|slot| {
-                AggregatorSlot::start(slot).map_err(|error| runtime_error(format!("the aggregator's thread: {error}")))
-            });
+        let aggregator = fill(&spec.name, chain(spec), |spec| load_aggregator(loader, spec, config)).and_then(|slot| {
+            AggregatorSlot::start(slot).map_err(|error| runtime_error(format!("the aggregator's thread: {error}")))
+        });
         let aggregator = aggregator.map_err(|error| errors.push(error));
 
         let spec = &config.warmer;
-        let warmer =
-            fill(&spec.name, chain(spec), |spec| load_one(loader, spec, &config.warmer_limits, warmer::Policy::new));
+        let warmer = fill(&spec.name, chain(spec), |spec| load_warmer(loader, spec, config));
         let warmer = warmer.map(WarmerSlot::new).map_err(|error| errors.push(error));
 
         match (codecs, aggregator, warmer) {
@@ -127,13 +121,29 @@ impl Plugins {
     }
 }
 
+/// What a slot holds of a plugin, with which plugin it is.
+type Made<P> = Result<(Arc<Identity>, Arc<P>), PluginError>;
+
+/// Loads the codec at `position` among the codecs.
+fn load_codec(loader: &Loader, spec: &PluginSpec, position: usize, config: &Config) -> Made<codec::Pool> {
+    load_one(loader, spec, &config.codec_limits, |codec| codec::pool(codec, position, config))
+}
+
+fn load_aggregator(loader: &Loader, spec: &PluginSpec, config: &Config) -> Made<Loaded<AggregatorPlugin>> {
+    load_one(loader, spec, &config.aggregator_limits, |aggregator| aggregator::probe(&aggregator).map(|()| aggregator))
+}
+
+fn load_warmer(loader: &Loader, spec: &PluginSpec, config: &Config) -> Made<warmer::Policy> {
+    load_one(loader, spec, &config.warmer_limits, warmer::Policy::new)
+}
+
 /// Loads one plugin and makes of it what its slot holds.
 fn load_one<W: World, P>(
     loader: &Loader,
     spec: &PluginSpec,
     limits: &Limits,
     make: impl FnOnce(Loaded<W>) -> Result<P, PluginError>,
-) -> Result<(Arc<Identity>, Arc<P>), PluginError> {
+) -> Made<P> {
     let loaded = loader.load::<W>(spec, limits)?;
     let identity = loaded.identity.clone();
     let plugin = make(loaded).map_err(|error| identity.located(error))?;
@@ -142,11 +152,7 @@ fn load_one<W: World, P>(
 
 /// A slot with the generations of `chain`, of which the last one is active. One that can no longer be loaded is left out, as
 /// long as one is left.
-fn fill<P>(
-    name: &str,
-    chain: Vec<PluginSpec>,
-    load: impl Fn(&PluginSpec) -> Result<(Arc<Identity>, Arc<P>), PluginError>,
-) -> Result<Slot<P>, PluginError> {
+fn fill<P>(name: &str, chain: Vec<PluginSpec>, load: impl Fn(&PluginSpec) -> Made<P>) -> Result<Slot<P>, PluginError> {
     let mut slot: Option<Slot<P>> = None;
     let mut failure = None;
     for spec in &chain {
@@ -167,7 +173,7 @@ fn fill<P>(
 fn start(config: &Config, cache_dir: &Path) -> wasmtime::Result<Loader> {
     let codecs = config.codecs.len().saturating_mul(config.codec_instances.get());
     // One aggregator and one warmer.
-    let instances = codecs.saturating_add(2).saturating_mul(GENERATIONS);
+    let instances = codecs.saturating_add(2).saturating_mul(GENERATIONS_MAX);
     let memory = config.codec_limits.memory.max(config.aggregator_limits.memory).max(config.warmer_limits.memory);
     Loader::new(engine::start(instances, usize::try_from(memory.as_u64())?)?, cache_dir)
 }

@@ -12,6 +12,9 @@ use super::error::{Cause, PluginError};
 /// Generations that are kept for the way back; beyond it the oldest is discarded.
 const PREVIOUS_MAX: usize = 2;
 
+/// Generations of one slot that may exist at once: the active one, those before it, and a candidate.
+pub(super) const GENERATIONS_MAX: usize = PREVIOUS_MAX + 2;
+
 /// A place where one plugin runs. Calls take the active generation and finish on it, whatever replaces it meanwhile.
 #[derive(Debug)]
 pub struct Slot<P> {
@@ -84,7 +87,7 @@ pub struct SlotStatus {
     pub previous: Vec<GenerationStatus>,
 }
 
-/// A generation that does not run, as operators see it.
+/// A generation as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct GenerationStatus {
     /// See [`Generation::number`].
@@ -95,6 +98,20 @@ pub struct GenerationStatus {
     pub version: Option<String>,
     /// See [`Identity::sha256`].
     pub sha256: String,
+}
+
+// === impl SlotStatus ===
+
+impl SlotStatus {
+    /// The generation that runs.
+    pub fn active(&self) -> GenerationStatus {
+        GenerationStatus {
+            generation: self.generation,
+            plugin: self.plugin.clone(),
+            version: self.version.clone(),
+            sha256: self.sha256.clone(),
+        }
+    }
 }
 
 // === impl Slot ===

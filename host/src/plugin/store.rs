@@ -56,10 +56,7 @@ impl Store {
     /// Keeps a component; answers its file.
     pub(super) fn keep(&self, sha256: &str, component: &[u8]) -> io::Result<PathBuf> {
         let path = self.path(sha256);
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(component)?;
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
+        self.write(&path, component)?;
         Ok(path)
     }
 
@@ -85,18 +82,13 @@ impl Store {
         swapped.chain.iter().map(of).collect()
     }
 
-    /// Notes the generations of `spec`'s slot, from the oldest to the active one, and deletes the components that no slot
-    /// needs any more.
+    /// Notes the generations of `spec`'s slot, from the oldest to the active one.
     pub(super) fn note(&self, spec: &PluginSpec, chain: Vec<Held>) -> io::Result<()> {
         let sha256 = Loader::digest(spec).map_err(io::Error::other)?;
         let mut slots = self.slots();
         let instead_of = Held { sha256, config: spec.config.clone() };
         slots.insert(spec.name.clone(), Swapped { instead_of, chain });
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&serde_json::to_vec_pretty(&*slots)?)?;
-        file.as_file().sync_all()?;
-        file.persist(self.dir.join(SLOTS))?;
-        Ok(())
+        self.write(&self.dir.join(SLOTS), &serde_json::to_vec_pretty(&*slots)?)
     }
 
     /// Deletes every component that neither a slot's chain nor `candidates` name.
@@ -113,6 +105,15 @@ impl Store {
                 fs::remove_file(path)?;
             }
         }
+        Ok(())
+    }
+
+    /// Writes a file; a crash leaves the old one or the new one, whole.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
         Ok(())
     }
 

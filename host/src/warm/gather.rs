@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Warm;
-use super::warmer::{KeyState, SourceState};
+use super::warmer::KeyState;
 use crate::cache::{Reads, Survey};
 use crate::record::{Key, Kind, Time};
+use crate::source::SourceState;
 
 /// Keys besides the watched ones that a plan is told of: those that are read most.
 const READ_KEYS_MAX: usize = 256;
@@ -31,12 +32,7 @@ impl Warm {
         let states = keys.into_iter().zip(surveys).map(|(key, survey)| {
             let reads = reads.remove(&key).unwrap_or_default();
             let task = ledger.task(&key);
-            let source = self.sources.of(&key).map(|source| SourceState {
-                name: source.name.to_string(),
-                interval: source.interval,
-                not_before: source.not_before,
-                cost: source.cost,
-            });
+            let source = self.sources.of(&key);
             state(key, survey, reads, source, task.last_attempt, task.failures)
         });
         states.collect()

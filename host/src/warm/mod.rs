@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub use ledger::{Plans, TaskHealth, TaskStatus};
-pub use warmer::{Action, Attempt, Fate, KeyState, SourceState, Step, Warmer, WarmerError};
+pub use warmer::{Action, Attempt, Fate, KeyState, Step, Warmer, WarmerError};
 
 use crate::cache::Cache;
 use crate::record::{Key, Time};
@@ -108,7 +108,7 @@ impl Warm {
     pub fn health(&self, now: Time) -> Vec<TaskHealth> {
         let (_, tasks) = self.ledger().status();
         let watched = self.watched();
-        let watched = tasks.into_iter().filter(|task| is_in(&watched, task));
+        let watched = tasks.into_iter().filter(|task| watched.contains(task.key.as_str()));
         watched.map(|task| TaskHealth::of(&task, now)).collect()
     }
 
@@ -152,7 +152,7 @@ impl Warm {
         let (plans, tasks) = self.ledger().status();
         metrics::plans(plans.failures, plans.last_at.map(|at| now.since(at)));
         let watched = self.watched();
-        for task in tasks.iter().filter(|task| is_in(&watched, task)) {
+        for task in tasks.iter().filter(|task| watched.contains(task.key.as_str())) {
             let last_warmed = task.last_warmed_at.map(|at| now.since(at));
             let next = task.next_attempt_at.map(|at| at.remaining(now));
             metrics::warmer_task(&task.key, task.warm, task.failures, last_warmed, next);
@@ -162,8 +162,4 @@ impl Warm {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_in(watched: &BTreeSet<Key>, task: &TaskStatus) -> bool {
-    watched.iter().any(|key| key.as_str() == task.key)
 }

@@ -1,12 +1,11 @@
 //! [`Warmer`]: what this room asks of the plugin that decides what to refresh, and when.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::cache::Holding;
 use crate::record::{Key, Kind, Time};
+use crate::source::SourceState;
 
 /// Decides what to do for each key. It proposes; this room checks and carries out. Implemented by the `plugin` room.
 #[async_trait]
@@ -50,19 +49,6 @@ pub struct KeyState {
     pub last_attempt: Option<Attempt>,
     /// Attempts in a row that failed.
     pub failures: u32,
-}
-
-/// What a plan is told of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceState {
-    /// The operator's name for it.
-    pub name: String,
-    /// How often the operator wants it to be asked.
-    pub interval: Duration,
-    /// It is not asked before this time.
-    pub not_before: Time,
-    /// How long its last answer took; zero when it has not answered yet.
-    pub cost: Duration,
 }
 
 /// A proposal for one key.

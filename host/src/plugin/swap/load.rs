@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
 use super::{Operator, SwapError, refused};
-use crate::plugin::bindings::{AggregatorPlugin, CodecPlugin, WarmerPlugin};
+use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::config::PluginSpec;
 use crate::plugin::loaded::Loaded;
 use crate::plugin::loader::{self, FILE_BYTES_MAX};
 use crate::plugin::slot::{GenerationStatus, Identity};
-use crate::plugin::{aggregator, child, codec, load_one, warmer};
+use crate::plugin::{aggregator, child, codec, load_aggregator, load_codec, load_warmer, warmer};
 
 /// A candidate of any kind.
 enum Loadable {
@@ -50,7 +50,7 @@ impl Operator {
         config: Option<serde_json::Value>,
         pinned: Option<&str>,
     ) -> Result<GenerationStatus, SwapError> {
-        let active = self.identity(slot)?;
+        let active = self.slot(slot)?.identities().pop();
         if component.len() as u64 > FILE_BYTES_MAX.as_u64() {
             return Err(SwapError::Refused(format!("the component is larger than {FILE_BYTES_MAX}")));
         }
@@ -63,7 +63,7 @@ impl Operator {
         if !self.loader.is_compiled(&sha256) {
             child::compile(&path, &sha256, &self.cache_dir).await.map_err(SwapError::Refused)?;
         }
-        let config = config.unwrap_or_else(|| (*active.config).clone());
+        let config = config.or_else(|| active.map(|active| (*active.config).clone())).unwrap_or_default();
         let spec = PluginSpec { name: slot.to_owned(), path: Some(path), config };
         let offered = self.offer(slot, spec).await;
         if offered.is_err() {
@@ -78,18 +78,11 @@ impl Operator {
         let codec = self.plugins.codecs.slot(slot).map(|(at, _)| at);
         let is_aggregator = **self.plugins.aggregator.slot().name() == *slot;
         let load = move || match codec {
-            Some(at) => {
-                let make = |codec| codec::pool(codec, at, &config);
-                load_one::<CodecPlugin, _>(&loader, &spec, &config.codec_limits, make)
-                    .map(|(identity, pool)| (identity, Loadable::Codec(pool)))
-            }
+            Some(at) => load_codec(&loader, &spec, at, &config).map(|(id, codec)| (id, Loadable::Codec(codec))),
             None if is_aggregator => {
-                let make = |aggregator| aggregator::probe(&aggregator).map(|()| aggregator);
-                load_one::<AggregatorPlugin, _>(&loader, &spec, &config.aggregator_limits, make)
-                    .map(|(identity, aggregator)| (identity, Loadable::Aggregator(aggregator)))
+                load_aggregator(&loader, &spec, &config).map(|(id, aggregator)| (id, Loadable::Aggregator(aggregator)))
             }
-            None => load_one::<WarmerPlugin, _>(&loader, &spec, &config.warmer_limits, warmer::Policy::new)
-                .map(|(identity, policy)| (identity, Loadable::Warmer(policy))),
+            None => load_warmer(&loader, &spec, &config).map(|(id, warmer)| (id, Loadable::Warmer(warmer))),
         };
         let loaded = spawn_blocking(load).await.map_err(|died| SwapError::Refused(format!("loading died: {died}")))?;
         let (identity, loaded) = loaded.map_err(refused)?;

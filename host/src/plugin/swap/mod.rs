@@ -83,6 +83,15 @@ pub enum SwapError {
     Store(#[from] io::Error),
 }
 
+/// What can be done with a slot whatever kind of plugin it holds.
+trait AnySlot {
+    /// The plugins that were active and the one that is, from the oldest on.
+    fn identities(&self) -> Vec<Arc<Identity>>;
+
+    /// Forgets the candidate or a previous generation; answers it.
+    fn discard(&self, generation: u64) -> Option<GenerationStatus>;
+}
+
 // === impl Operator ===
 
 impl Operator {
@@ -139,12 +148,7 @@ impl Operator {
             self.note(slot)?;
             self.status_of(slot)
         });
-        let about = swapped.as_ref().ok().map(|status| GenerationStatus {
-            generation: status.generation,
-            plugin: status.plugin.clone(),
-            version: status.version.clone(),
-            sha256: status.sha256.clone(),
-        });
+        let about = swapped.as_ref().ok().map(SlotStatus::active);
         self.tell(step, slot, about, swapped.as_ref().err(), by)?;
         swapped
     }
@@ -176,22 +180,16 @@ impl Operator {
     /// When the slot has none of this number, or it is the active one.
     pub async fn discard(&self, slot: &str, generation: u64, by: &str) -> Result<SlotStatus, SwapError> {
         let _turn = self.turn.lock().await;
-        let Plugins { codecs, aggregator, warmer } = &self.plugins;
-        let found = if let Some((_, found)) = codecs.slot(slot) {
-            found.discard(generation).map(|gone| gone.status())
-        } else if **aggregator.slot().name() == *slot {
-            aggregator.slot().discard(generation).map(|gone| gone.status())
-        } else if **warmer.slot().name() == *slot {
-            warmer.slot().discard(generation).map(|gone| gone.status())
-        } else {
-            return Err(self.no_slot(slot));
-        };
-        let what = format!("generation {generation} that could be discarded");
-        let discarded = match &found {
-            Some(_) => self.note(slot).and_then(|()| self.status_of(slot)),
-            None => Err(SwapError::Nothing { slot: slot.to_owned(), what }),
-        };
-        self.tell("discard", slot, found, discarded.as_ref().err(), by)?;
+        let found = self.slot(slot).and_then(|found| {
+            let what = || format!("generation {generation} that could be discarded");
+            found.discard(generation).ok_or_else(|| SwapError::Nothing { slot: slot.to_owned(), what: what() })
+        });
+        let about = found.as_ref().ok().cloned();
+        let discarded = found.and_then(|_| {
+            self.note(slot)?;
+            self.status_of(slot)
+        });
+        self.tell("discard", slot, about, discarded.as_ref().err(), by)?;
         discarded
     }
 
@@ -208,16 +206,15 @@ impl Operator {
         self.plugins.status().into_iter().find(|status| status.slot == slot).ok_or_else(|| self.no_slot(slot))
     }
 
-    fn identity(&self, name: &str) -> Result<Arc<Identity>, SwapError> {
+    /// The slot of this name, whatever it holds.
+    fn slot(&self, name: &str) -> Result<&dyn AnySlot, SwapError> {
         let Plugins { codecs, aggregator, warmer } = &self.plugins;
         if let Some((_, slot)) = codecs.slot(name) {
-            return Ok(slot.active().identity.clone());
+            return Ok(slot);
         }
-        match name {
-            name if **aggregator.slot().name() == *name => Ok(aggregator.slot().active().identity.clone()),
-            name if **warmer.slot().name() == *name => Ok(warmer.slot().active().identity.clone()),
-            _ => Err(self.no_slot(name)),
-        }
+        let others: [(&str, &dyn AnySlot); 2] =
+            [(aggregator.slot().name(), aggregator.slot()), (warmer.slot().name(), warmer.slot())];
+        others.into_iter().find(|(known, _)| *known == name).map(|(_, slot)| slot).ok_or_else(|| self.no_slot(name))
     }
 
     fn no_slot(&self, slot: &str) -> SwapError {
@@ -227,14 +224,7 @@ impl Operator {
 
     /// Writes down what a slot holds now, for the next start.
     fn note(&self, slot: &str) -> Result<(), SwapError> {
-        let Plugins { codecs, aggregator, warmer } = &self.plugins;
-        let chain = if let Some((_, slot)) = codecs.slot(slot) {
-            held(slot)
-        } else if **aggregator.slot().name() == *slot {
-            held(aggregator.slot())
-        } else {
-            held(warmer.slot())
-        };
+        let chain = self.slot(slot)?.identities().iter().map(|identity| Held::of(identity)).collect();
         let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?;
         self.store.note(spec, chain)?;
         self.prune()
@@ -271,9 +261,14 @@ fn next<P>(slot: &Slot<P>, back: bool) -> Option<Arc<Generation<P>>> {
     if back { slot.previous() } else { slot.candidate() }
 }
 
-/// The generations of a slot, from the oldest to the active one.
-fn held<P>(slot: &Slot<P>) -> Vec<Held> {
-    slot.chain().iter().map(|generation| Held::of(&generation.identity)).collect()
+impl<P: Send + Sync> AnySlot for Slot<P> {
+    fn identities(&self) -> Vec<Arc<Identity>> {
+        self.chain().iter().map(|generation| generation.identity.clone()).collect()
+    }
+
+    fn discard(&self, generation: u64) -> Option<GenerationStatus> {
+        Self::discard(self, generation).map(|gone| gone.status())
+    }
 }
 
 fn refused(error: PluginError) -> SwapError {

@@ -7,7 +7,8 @@ use crate::plugin::answer;
 use crate::plugin::bindings::types;
 use crate::plugin::bindings::warmer::exports::tiergate::plugin::warmer as wit;
 use crate::record::{Key, Kind, Time};
-use crate::warm::{Action, Attempt, Fate, KeyState, SourceState, Step};
+use crate::source::SourceState;
+use crate::warm::{Action, Attempt, Fate, KeyState, Step};
 
 /// Keys that a warmer may watch.
 const WATCHES_MAX: usize = 1_000;
@@ -61,7 +62,7 @@ const fn holding(holding: &Holding) -> wit::Holding {
 
 fn source(source: &SourceState) -> wit::SourceState {
     wit::SourceState {
-        name: source.name.clone(),
+        name: source.name.to_string(),
         interval_seconds: u32::try_from(source.interval.as_secs()).unwrap_or(u32::MAX),
         not_before: source.not_before.micros(),
         cost: u64::try_from(source.cost.as_micros()).unwrap_or(u64::MAX),

@@ -172,8 +172,10 @@ fn placeholder(case: &Case<'_>) -> Verdict {
         return wait;
     }
     let pause = case.config.placeholder_pause().max(case.config.backoff(track.failures));
-    let placed = case.known.placed_at.max(track.last.map(|last| last.at));
-    match placed.map(|at| since(at, case.now)).filter(|ago| *ago < pause) {
+    // Each on its own: an attempt that a clock set back left in the future must not hide one that was just made.
+    let placed = [case.known.placed_at, track.last.map(|last| last.at)];
+    let ago = placed.into_iter().flatten().map(|at| since(at, case.now)).min();
+    match ago.filter(|ago| *ago < pause) {
         Some(ago) => {
             let left = pause - ago;
             let reason = format!("a placeholder was put just now, next in {}", span(left));

@@ -279,6 +279,14 @@ fn placeholders_of_a_key_are_at_least_thirty_seconds_apart() {
 }
 
 #[test]
+fn an_attempt_left_in_the_future_by_a_clock_set_back_does_not_hide_the_placeholder_that_was_just_put() {
+    let mut warmer = ready();
+    let ahead = KeyState { last_attempt: attempt(Step::Placeholder, NOW + 7 * SECOND, Fate::Done), ..missing(TICKERS) };
+    assert_eq!(ask(&mut warmer, NOW, &ahead).step, Step::Placeholder);
+    assert_eq!(ask(&mut warmer, NOW + SECOND, &missing(TICKERS)).step, Step::Leave);
+}
+
+#[test]
 fn a_placeholder_lives_its_life_and_is_replaced_when_it_is_gone() {
     let mut host = Host::new(warmer(json!({})));
     host.plan_every = 1;

@@ -1,7 +1,7 @@
-//! `tiergate plugin list|load|use|rollback|discard|audit`.
+//! `tiergate plugin list|load|shadow|report|use|rollback|discard|audit|tape|replay`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Ended;
 use crate::client::Client;
+use crate::plugin::{self, PluginSpec};
 
 #[derive(Args, Debug)]
 pub(super) struct PluginArgs {
@@ -44,6 +45,33 @@ enum PluginCommand {
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
     },
+    /// Ask the candidate what the active version is asked; nothing of it is served
+    Shadow {
+        /// The slot
+        slot: String,
+    },
+    /// Print how the version that runs beside the active one has answered
+    Report {
+        /// The slot
+        slot: String,
+    },
+    /// Save the last calls of a slot
+    Tape {
+        /// The slot
+        slot: String,
+        /// Where to
+        file: PathBuf,
+    },
+    /// Ask a component what a tape's plugin was asked, and print what it would have decided otherwise
+    Replay {
+        /// The component
+        component: PathBuf,
+        /// The tape, as `tape` saved it
+        tape: PathBuf,
+        /// Its configuration as JSON
+        #[arg(long, value_name = "JSON")]
+        config: Option<String>,
+    },
     /// Let the candidate serve, with the state of the one before it
     Use {
         /// The slot
@@ -72,10 +100,6 @@ enum PluginCommand {
 }
 
 pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
-    let file = args.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
-    let token = std::fs::read_to_string(&file)
-        .with_context(|| format!("the admin token in {}; name another file with --admin-token-file", file.display()))?;
-    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?;
     let by = args.by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
     let step = |slot: &str, step: &str, more: &[(&str, &str)]| {
         let slot = percent_encoding::utf8_percent_encode(slot, percent_encoding::NON_ALPHANUMERIC);
@@ -84,7 +108,9 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
         format!("/api/admin/plugins/{slot}/{step}?{}", query.finish())
     };
     let fresh = |fresh: bool| [("fresh", if fresh { "true" } else { "false" })];
+    let mut save_to = None;
     let (method, path, body) = match args.command {
+        PluginCommand::Replay { component, tape, config } => return replay(component, &tape, config.as_deref()),
         PluginCommand::List => (Method::GET, "/api/admin/plugins".to_owned(), Bytes::new()),
         PluginCommand::Audit => (Method::GET, "/api/admin/audit".to_owned(), Bytes::new()),
         PluginCommand::Load { slot, file, config, sha256 } => {
@@ -92,6 +118,12 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
             let more = [("config", config.as_deref()), ("sha256", sha256.as_deref())];
             let more: Vec<_> = more.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             (Method::POST, step(&slot, "load", &more), component.into())
+        }
+        PluginCommand::Shadow { slot } => (Method::POST, step(&slot, "shadow", &[]), Bytes::new()),
+        PluginCommand::Report { slot } => (Method::GET, step(&slot, "report", &[]), Bytes::new()),
+        PluginCommand::Tape { slot, file } => {
+            save_to = Some(file);
+            (Method::GET, step(&slot, "tape", &[]), Bytes::new())
         }
         PluginCommand::Use { slot, fresh: is_fresh } => {
             (Method::POST, step(&slot, "use", &fresh(is_fresh)), Bytes::new())
@@ -104,8 +136,36 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
             (Method::POST, step(&slot, "discard", &[("generation", generation.as_str())]), Bytes::new())
         }
     };
+    let file = args.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
+    let token = std::fs::read_to_string(&file)
+        .with_context(|| format!("the admin token in {}; name another file with --admin-token-file", file.display()))?;
+    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?;
     let answer = client.send(method, &path, body).await?;
-    print(answer.status, &answer.body)
+    match save_to.filter(|_| answer.status == StatusCode::OK) {
+        Some(file) => {
+            std::fs::write(&file, &answer.body).with_context(|| file.display().to_string())?;
+            Ok(Ended::Done)
+        }
+        None => print(answer.status, &answer.body),
+    }
+}
+
+/// Replays a tape here; no gateway is asked.
+fn replay(component: PathBuf, tape: &Path, config: Option<&str>) -> anyhow::Result<Ended> {
+    let config = config.map(serde_json::from_str).transpose().context("--config is no JSON")?;
+    let tape = std::fs::read(tape).with_context(|| tape.display().to_string())?;
+    let name = component.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let spec = PluginSpec { name, path: Some(component), config: config.unwrap_or_default() };
+    let code = tempfile::tempdir()?;
+    let replay = plugin::replay(&spec, &tape, &code.path().join("code"))?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &replay)?;
+    writeln!(out)?;
+    Ok(if replay.different == 0 && replay.skipped == 0 && replay.faults.is_empty() {
+        Ended::Done
+    } else {
+        Ended::NotDone
+    })
 }
 
 /// Prints an answer for a person; a refusal is what the gateway says of it.

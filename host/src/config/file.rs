@@ -123,6 +123,18 @@ pub(super) struct Plugins {
     codecs: Option<Vec<Plugin>>,
     aggregator: Option<Plugin>,
     warmer: Option<Plugin>,
+    tape: Option<ByteSize>,
+    probation: Probation,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Probation {
+    #[serde(with = "humantime_serde")]
+    lasts: Duration,
+    faults_max: u64,
+    rejections_max: f64,
+    latency_max: f64,
 }
 
 #[derive(Deserialize)]
@@ -371,8 +383,14 @@ impl Http {
 
 impl Plugins {
     /// The built-in plugins where the file names none.
-    pub fn into_config(self) -> plugin::Config {
-        let mut config = plugin::Config::default();
+    pub fn check(self, mistakes: &mut Vec<Mistake>) -> plugin::Config {
+        let mut config = plugin::Config { probation: self.probation.check(mistakes), ..plugin::Config::default() };
+        if let Some(tape) = self.tape {
+            if tape < ByteSize::kib(64) || tape > ByteSize::gib(1) {
+                mistakes.push(Mistake::new("plugins.tape", "must be from 64KiB to 1GiB"));
+            }
+            config.tape = tape;
+        }
         if let Some(codecs) = self.codecs {
             config.codecs = codecs.into_iter().map(|plugin| plugin.into_spec("codec")).collect();
         }
@@ -383,6 +401,31 @@ impl Plugins {
             config.warmer = warmer.into_spec("warmer");
         }
         config
+    }
+}
+
+impl Default for Probation {
+    fn default() -> Self {
+        let plugin::Probation { lasts, bounds } = plugin::Probation::default();
+        let plugin::Bounds { faults_max, rejections_max, latency_max } = bounds;
+        Self { lasts, faults_max, rejections_max, latency_max }
+    }
+}
+
+impl Probation {
+    fn check(self, mistakes: &mut Vec<Mistake>) -> plugin::Probation {
+        if self.lasts > Duration::from_secs(24 * 3600) {
+            mistakes.push(Mistake::new("plugins.probation.lasts", "must be at most 24h; 0s: there is none"));
+        }
+        if !(0.0..=1.0).contains(&self.rejections_max) {
+            mistakes.push(Mistake::new("plugins.probation.rejections_max", "must be from 0 to 1"));
+        }
+        // Not a number is no multiple either.
+        if !(self.latency_max >= 1.0) {
+            mistakes.push(Mistake::new("plugins.probation.latency_max", "must be at least 1"));
+        }
+        let Self { lasts, faults_max, rejections_max, latency_max } = self;
+        plugin::Probation { lasts, bounds: plugin::Bounds { faults_max, rejections_max, latency_max } }
     }
 }
 

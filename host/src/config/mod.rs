@@ -127,7 +127,7 @@ impl Config {
         }
         let market = file.market.check(mistakes);
         let warm = file.warmer.check(mistakes);
-        let plugins = file.plugins.into_config();
+        let plugins = file.plugins.check(mistakes);
         let sources = sources(file.source, &plugins, mistakes);
         if file.cache.deadline.is_zero() || file.cache.deadline > DEADLINE_MAX {
             mistakes.push(Mistake::new("cache.deadline", "must be more than 0s and at most 60s"));

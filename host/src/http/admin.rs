@@ -5,7 +5,8 @@
 //! | `GET /metrics` | Prometheus metrics |
 //! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
-//! | `POST /api/admin/plugins/{slot}/{load,use,rollback,discard}` | see [`plugins_api`] |
+//! | `POST /api/admin/plugins/{slot}/{load,shadow,use,rollback,discard}` | see [`plugins_api`] |
+//! | `GET /api/admin/plugins/{slot}/{report,tape}` | see [`plugins_api`] |
 //! | `GET /api/admin/audit` | what was done to plugins, the newest first |
 //! | `GET /api/admin/warmer` | every key that is kept warm: last warmed, failures, next attempt; every source |
 //! | `GET /healthz` | 200 while the process serves |
@@ -38,6 +39,9 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
         (&Method::GET, "/api/admin/audit") => plugins_api::audit(app).unwrap_or_else(Refusal::answer),
         (&Method::POST, path) if path.starts_with(plugins_api::PREFIX) => {
             plugins_api::post(app, request).await.unwrap_or_else(Refusal::answer)
+        }
+        (&Method::GET, path) if path.starts_with(plugins_api::PREFIX) => {
+            plugins_api::get(app, path).await.unwrap_or_else(Refusal::answer)
         }
         (&Method::GET, "/api/admin/warmer") => {
             let body = json!({ "warmer": app.warm.status(), "sources": app.sources.status() });

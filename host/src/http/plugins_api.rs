@@ -3,9 +3,12 @@
 //! | step | meaning |
 //! | --- | --- |
 //! | `load` | the body, a component, becomes the slot's candidate; `?sha256=` pins it, `?config=` is its configuration as JSON |
-//! | `use` | the candidate serves, with the state of the one before it; `?fresh=true` without |
+//! | `shadow` | the candidate is asked what the active one is asked, and nothing of it is served |
+//! | `use` | the candidate serves, with the state of the one before it; `?fresh=true` without; it is on probation then |
 //! | `rollback` | the one before serves again |
 //! | `discard` | the generation `?generation=` is forgotten |
+//!
+//! `GET .../report` tells what the version beside the active one has found; `GET .../tape` is the last calls, as a file.
 //!
 //! `?by=` says who asks, for the audit log. 404: no such slot or nothing there; 422: refused, with the reason and the fix.
 
@@ -50,6 +53,7 @@ pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Answer
             let loaded = app.plugins.load(slot, component, query.config, query.sha256.as_deref(), &query.by).await;
             return loaded.map(|loaded| respond::json(StatusCode::OK, &loaded)).map_err(refusal);
         }
+        "shadow" => app.plugins.shadow(slot, &query.by).await,
         "use" => app.plugins.use_candidate(slot, query.fresh, &query.by).await,
         "rollback" => app.plugins.rollback(slot, query.fresh, &query.by).await,
         "discard" => {
@@ -62,6 +66,28 @@ pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Answer
     // Another aggregator may compose the same documents otherwise.
     app.market.recompose();
     Ok(respond::json(StatusCode::OK, &status))
+}
+
+/// What can be read of one slot.
+pub(super) async fn get(app: &App, path: &str) -> Result<Answer, Refusal> {
+    let path = path.strip_prefix(PREFIX).unwrap_or_default();
+    let no_route = || {
+        let message = format!("there is no route `GET {PREFIX}{}`", path.escape_default());
+        Refusal::new(StatusCode::NOT_FOUND, "no-route", message)
+    };
+    let (slot, what) = path.split_once('/').ok_or_else(no_route)?;
+    let slot = &*percent_encoding::percent_decode_str(slot).decode_utf8_lossy();
+    match what {
+        "report" => app.plugins.report(slot).map(|report| respond::json(StatusCode::OK, &report)).map_err(refusal),
+        "tape" => {
+            let (operator, slot) = (app.plugins.clone(), slot.to_owned());
+            // It is some megabytes to write.
+            let written = tokio::task::spawn_blocking(move || operator.tape(&slot)).await;
+            let tape = written.map_err(|died| refusal(SwapError::Refused(format!("the tape died: {died}"))))?;
+            Ok(respond::text(StatusCode::OK, "application/x-ndjson", tape.map_err(refusal)?.into()))
+        }
+        _ => Err(no_route()),
+    }
 }
 
 /// What was done to plugins.

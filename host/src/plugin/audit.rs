@@ -18,7 +18,7 @@ pub struct Entry {
     pub at: Time,
     /// Who, as far as they said.
     pub by: String,
-    /// `load`, `use`, `rollback` or `discard`.
+    /// `load`, `shadow`, `use`, `rollback`, `confirm` or `discard`.
     pub step: String,
     /// The slot.
     pub slot: String,
@@ -30,6 +30,9 @@ pub struct Entry {
     pub sha256: Option<String>,
     /// `done`, or why not.
     pub result: String,
+    /// How a version came by its state, and why a probation ended in a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// The log.

@@ -3,8 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
+
+use bytesize::ByteSize;
 
 use super::limits::Limits;
+use super::shadow::Bounds;
 
 /// Which plugins run, and what they may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +27,19 @@ pub struct Config {
     pub warmer_limits: Limits,
     /// Instances of each codec, which are made when they are needed. A call that finds all of them busy waits a moment.
     pub codec_instances: NonZeroUsize,
+    /// What the tape of each slot may hold: its last calls.
+    pub tape: ByteSize,
+    /// How a version that was just used is watched.
+    pub probation: Probation,
+}
+
+/// For how long, and by which bounds, a version that was just used is held against the one before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probation {
+    /// Zero: there is no probation.
+    pub lasts: Duration,
+    /// What the new version may do worse.
+    pub bounds: Bounds,
 }
 
 /// One plugin.
@@ -39,6 +56,15 @@ pub struct PluginSpec {
 /// Instances of a codec for each processor: one that runs, and one whose thread was put aside.
 const INSTANCES_PER_PROCESSOR: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
+// === impl Probation ===
+
+impl Default for Probation {
+    fn default() -> Self {
+        let bounds = Bounds { faults_max: 3, rejections_max: 0.05, latency_max: 3.0 };
+        Self { lasts: Duration::from_secs(60), bounds }
+    }
+}
+
 // === impl Config ===
 
 impl Default for Config {
@@ -53,6 +79,8 @@ impl Default for Config {
             aggregator_limits: Limits::AGGREGATOR,
             warmer_limits: Limits::WARMER,
             codec_instances: INSTANCES_PER_PROCESSOR.saturating_mul(processors),
+            tape: ByteSize::mib(4),
+            probation: Probation::default(),
         }
     }
 }

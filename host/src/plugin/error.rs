@@ -76,11 +76,14 @@ impl std::error::Error for PluginError {}
 // === impl Cause ===
 
 impl Cause {
+    /// The label of [`Cause::Deadline`].
+    pub const DEADLINE: &'static str = "deadline";
+
     /// The label in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Trap(_) => "trap",
-            Self::Deadline(_) => "deadline",
+            Self::Deadline(_) => Self::DEADLINE,
             Self::Memory(_) => "memory",
             Self::Output(_) => "output",
             Self::Internal(_) => "internal",

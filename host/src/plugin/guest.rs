@@ -170,6 +170,25 @@ pub(super) fn aggregator() -> Vec<u8> {
     component("aggregator-plugin", &AGGREGATOR.replace("COMMON", COMMON))
 }
 
+/// The aggregator that counts, of which every signal costs an instance.
+pub(super) fn aggregator_that_traps() -> Vec<u8> {
+    // `{` in place of `X`.
+    component("aggregator-plugin", &AGGREGATOR.replace("COMMON", COMMON).replace("(i32.const 88)", "(i32.const 123)"))
+}
+
+/// The aggregator that counts, and refuses every state.
+pub(super) fn aggregator_that_refuses_states() -> Vec<u8> {
+    let restore = "(i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))\n\n  (func (export \"tiergate:plugin/aggregator@0.1.0#ingest\")";
+    assert!(AGGREGATOR.contains(restore), "the guest's `restore` has changed");
+    // Its own is the empty one, which `load` tries.
+    let refuses = restore.replacen(
+        "(i32.const 512))",
+        "(if (result i32) (i32.eqz (i32.load (local.get 0))) (then (i32.const 512)) (else (i32.const 200))))",
+        1,
+    );
+    component("aggregator-plugin", &AGGREGATOR.replace(restore, &refuses).replace("COMMON", COMMON))
+}
+
 /// The warmer that counts.
 pub(super) fn warmer() -> Vec<u8> {
     component("warmer-plugin", &WARMER.replace("COMMON", COMMON))

@@ -1,6 +1,7 @@
 //! [`Loaded`]: a plugin that is compiled, linked and configured. It makes the instances that calls run in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
@@ -47,6 +48,11 @@ impl<W: World> Loaded<W> {
         let world = W::find(&component)?;
         let voice = Arc::default();
         Ok(Self { identity: Arc::new(identity), limits, component, lifecycle, world, config, voice })
+    }
+
+    /// The deadline of one call.
+    pub(super) fn deadline(&self) -> Duration {
+        self.limits.deadline
     }
 
     /// A new instance that has not been initialised.

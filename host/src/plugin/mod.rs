@@ -11,6 +11,7 @@ mod answer;
 mod audit;
 mod bindings;
 mod builtin;
+mod call;
 pub mod child;
 mod clock;
 mod codec;
@@ -24,9 +25,12 @@ mod loaded;
 mod loader;
 mod meter;
 mod sandbox;
+mod shadow;
 mod slot;
 mod store;
 mod swap;
+mod tap;
+mod tape;
 mod warmer;
 
 #[cfg(test)]
@@ -40,12 +44,14 @@ pub use aggregator::AggregatorSlot;
 pub use audit::Entry as AuditEntry;
 pub use builtin::component as built_in;
 pub use codec::CodecRouter;
-pub use config::{Config, PluginSpec};
+pub use config::{Config, PluginSpec, Probation};
 pub use error::{Cause, PluginError};
 pub use limits::Limits;
 pub use loader::FILE_BYTES_MAX;
-pub use slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
+pub use shadow::{Bounds, Example, Mode, Report};
+pub use slot::{Beside, Generation, GenerationStatus, Identity, Slot, SlotStatus};
 pub use swap::{Operator, SwapError};
+pub use tape::{Otherwise, Replay, ReplayError, replay};
 pub use warmer::WarmerSlot;
 
 use bindings::{AggregatorPlugin, World};
@@ -79,6 +85,7 @@ impl Plugins {
     /// The same, with what was swapped in before a restart.
     fn load_with(config: &Config, loader: &Loader, store: Option<&Store>) -> Result<Self, Vec<PluginError>> {
         let mut errors = duplicates(config);
+        let tape = usize::try_from(config.tape.as_u64()).unwrap_or(usize::MAX);
         let chain = |spec: &PluginSpec| store.map_or_else(|| vec![spec.clone()], |store| store.chain(spec));
 
         let mut codecs = Vec::new();
@@ -88,17 +95,18 @@ impl Plugins {
                 Err(error) => errors.push(error),
             }
         }
-        let codecs = CodecRouter::new(codecs).map_err(|claimed| errors.extend(claimed));
+        let codecs = CodecRouter::new(codecs, tape).map_err(|claimed| errors.extend(claimed));
 
         let spec = &config.aggregator;
         let aggregator = fill(&spec.name, chain(spec), |spec| load_aggregator(loader, spec, config)).and_then(|slot| {
-            AggregatorSlot::start(slot).map_err(|error| runtime_error(format!("the aggregator's thread: {error}")))
+            AggregatorSlot::start(slot, tape)
+                .map_err(|error| runtime_error(format!("the aggregator's thread: {error}")))
         });
         let aggregator = aggregator.map_err(|error| errors.push(error));
 
         let spec = &config.warmer;
         let warmer = fill(&spec.name, chain(spec), |spec| load_warmer(loader, spec, config));
-        let warmer = warmer.map(WarmerSlot::new).map_err(|error| errors.push(error));
+        let warmer = warmer.map(|slot| WarmerSlot::new(slot, tape)).map_err(|error| errors.push(error));
 
         match (codecs, aggregator, warmer) {
             (Ok(codecs), Ok(aggregator), Ok(warmer)) if errors.is_empty() => {

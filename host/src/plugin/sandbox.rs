@@ -28,6 +28,8 @@ pub(super) struct Sandbox<W> {
     pub(super) world: W,
     pub(super) identity: Arc<Identity>,
     pub(super) limits: Limits,
+    /// How many times its deadline a call may take.
+    pub(super) patience: u32,
     calls: u32,
 }
 
@@ -64,12 +66,12 @@ impl<W: World> Sandbox<W> {
         identity: Arc<Identity>,
         limits: Limits,
     ) -> Self {
-        Self { store, lifecycle, world, identity, limits, calls: 0 }
+        Self { store, lifecycle, world, identity, limits, patience: 1, calls: 0 }
     }
 
     /// A call under the deadline of this kind of plugin.
     pub(super) fn within_limits(&self, name: &'static str, now: Time) -> Call {
-        Call { name, now, deadline: self.limits.deadline }
+        Call { name, now, deadline: self.limits.deadline.saturating_mul(self.patience) }
     }
 
     /// Makes a call. `outcome` names what came of an answer that could be read, for metrics.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::record::Time;
 
 use super::error::{Cause, PluginError};
+use super::shadow::{Mode, Report};
 
 /// Generations that are kept for the way back; beyond it the oldest is discarded.
 const PREVIOUS_MAX: usize = 2;
@@ -63,7 +64,7 @@ pub struct Identity {
 }
 
 /// A slot as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SlotStatus {
     /// The operator's name for the slot.
     pub slot: String,
@@ -85,6 +86,19 @@ pub struct SlotStatus {
     pub candidate: Option<GenerationStatus>,
     /// Those that were active and can be rolled back to, the last one first.
     pub previous: Vec<GenerationStatus>,
+    /// What runs beside the active one and is not served.
+    pub beside: Option<Beside>,
+}
+
+/// A version that runs beside the active one, as operators see it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Beside {
+    /// Why.
+    pub mode: Mode,
+    /// Its generation.
+    pub generation: u64,
+    /// Share of its answers that differ from the active one's.
+    pub difference_rate: f64,
 }
 
 /// A generation as operators see it.
@@ -183,7 +197,7 @@ impl<P> Slot<P> {
     }
 
     /// The slot as operators see it.
-    pub fn status(&self, world: &'static str) -> SlotStatus {
+    pub fn status(&self, world: &'static str, beside: Option<Report>) -> SlotStatus {
         let (active, rack) = (self.active(), self.rack());
         let GenerationStatus { generation, plugin, version, sha256 } = active.status();
         SlotStatus {
@@ -197,6 +211,11 @@ impl<P> Slot<P> {
             loaded_at: active.loaded_at,
             candidate: rack.candidate.as_ref().map(|candidate| candidate.status()),
             previous: rack.previous.iter().rev().map(|previous| previous.status()).collect(),
+            beside: beside.map(|report| Beside {
+                mode: report.mode,
+                generation: report.companion.generation,
+                difference_rate: report.difference_rate,
+            }),
         }
     }
 
@@ -258,11 +277,11 @@ mod tests {
         let slot = Slot::new("codecs".into(), identity("old"), Arc::new(1));
         let in_flight = slot.active();
         let offered = slot.offer(identity("new"), Arc::new(2));
-        assert_eq!(slot.status("codec-plugin").candidate.unwrap().plugin, "new");
+        assert_eq!(slot.status("codec-plugin", None).candidate.unwrap().plugin, "new");
         assert_eq!(slot.active().number, 1, "an offer changes nothing");
         slot.activate(&offered);
         assert_eq!((in_flight.number, *in_flight.plugin), (1, 1));
-        let status = slot.status("codec-plugin");
+        let status = slot.status("codec-plugin", None);
         assert_eq!((status.generation, &*status.plugin, status.candidate), (2, "new", None));
         slot.activate(&slot.previous().unwrap());
         assert_eq!((slot.active().number, slot.previous().unwrap().number), (1, 2));
@@ -274,7 +293,7 @@ mod tests {
         for n in 2..=PREVIOUS_MAX + 3 {
             slot.activate(&slot.offer(identity(&n.to_string()), Arc::new(())));
         }
-        let kept = |slot: &Slot<()>| slot.status("w").previous.iter().map(|g| g.generation).collect::<Vec<_>>();
+        let kept = |slot: &Slot<()>| slot.status("w", None).previous.iter().map(|g| g.generation).collect::<Vec<_>>();
         assert_eq!(kept(&slot), [4, 3]);
         assert!(slot.discard(3).is_some() && slot.discard(3).is_none() && slot.discard(5).is_none(), "5 is active");
         assert_eq!(kept(&slot), [4]);

@@ -1,9 +1,9 @@
 //! [`Journal`]: what a new instance needs to become the old one: a checkpoint, and the inputs since.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::market::{Document, Signal};
-use crate::record::Time;
+use crate::plugin::call::Question;
 
 /// Bytes of inputs that wait for a checkpoint. A checkpoint is forced before they are exceeded, and without one no input is
 /// taken: an input that could not be replayed could be lost.
@@ -18,79 +18,21 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Failures after which an input is quarantined.
 pub(super) const FAILURES_MAX: u32 = 3;
 
-/// What the host adds to each record of an input, at most.
-const RECORD_BYTES: usize = 64;
-
-/// A call that changes the aggregator's state.
-#[derive(Clone, Debug)]
-pub(super) enum Input {
-    Signals { now: Time, batch: Vec<Signal> },
-    Documents { now: Time, changed: Vec<Document> },
-}
-
 /// An input that was taken, with how often its replay failed.
 pub(super) struct Entry {
-    pub(super) input: Input,
+    pub(super) input: Question,
     pub(super) failures: u32,
 }
 
 /// A checkpoint and the inputs since.
 pub(super) struct Journal {
     /// What `save` answered; `None` as long as it was not asked.
-    pub(super) checkpoint: Option<Vec<u8>>,
+    pub(super) checkpoint: Option<Arc<[u8]>>,
     pub(super) entries: Vec<Entry>,
     bytes: usize,
     /// When a checkpoint was last tried, and the inputs since.
     tried: Instant,
     untried: usize,
-}
-
-// === impl Input ===
-
-impl Input {
-    /// Bytes that the input keeps in memory.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Signals { batch, .. } => batch.iter().map(|signal| signal.body.len() + RECORD_BYTES).sum(),
-            Self::Documents { changed, .. } => {
-                changed.iter().map(|document| document.record.bytes.len() + RECORD_BYTES).sum()
-            }
-        }
-    }
-
-    /// Records in it.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Signals { batch, .. } => batch.len(),
-            Self::Documents { changed, .. } => changed.len(),
-        }
-    }
-
-    /// One input for each record, in the same order.
-    pub(super) fn split(self) -> Vec<Self> {
-        match self {
-            Self::Signals { now, batch } => {
-                batch.into_iter().map(|signal| Self::Signals { now, batch: vec![signal] }).collect()
-            }
-            Self::Documents { now, changed } => {
-                changed.into_iter().map(|document| Self::Documents { now, changed: vec![document] }).collect()
-            }
-        }
-    }
-
-    /// What it holds, for the operator's log.
-    pub(super) fn summary(&self) -> String {
-        match self {
-            Self::Signals { batch, .. } => match (batch.first(), batch.last()) {
-                (Some(first), Some(last)) => format!("signals {} to {}", first.seq, last.seq),
-                _ => "no signals".to_owned(),
-            },
-            Self::Documents { changed, .. } => {
-                let keys: Vec<_> = changed.iter().map(|document| document.key.as_str()).collect();
-                format!("documents {}", keys.join(", "))
-            }
-        }
-    }
 }
 
 // === impl Journal ===
@@ -101,12 +43,12 @@ impl Journal {
     }
 
     /// Whether `input` can be kept with those that are here.
-    pub(super) fn has_room(&self, input: &Input) -> bool {
+    pub(super) fn has_room(&self, input: &Question) -> bool {
         self.bytes + input.bytes() <= BYTES_MAX
     }
 
     /// Keeps an input that the aggregator took.
-    pub(super) fn push(&mut self, input: Input) {
+    pub(super) fn push(&mut self, input: Question) {
         self.bytes += input.bytes();
         self.untried += 1;
         self.entries.push(Entry { input, failures: 0 });
@@ -130,7 +72,7 @@ impl Journal {
     }
 
     /// Begins anew from a checkpoint that holds all inputs.
-    pub(super) fn restart(&mut self, checkpoint: Vec<u8>) {
+    pub(super) fn restart(&mut self, checkpoint: Arc<[u8]>) {
         self.checkpoint = Some(checkpoint);
         self.entries.clear();
         self.bytes = 0;
@@ -142,17 +84,20 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::market::Signal;
+    use crate::record::Time;
 
-    fn signals(count: usize, bytes: usize) -> Input {
+    fn signals(count: usize, bytes: usize) -> Question {
         let signal = Signal { seq: 1, received_at: Time::default(), body: Bytes::from(vec![b' '; bytes]) };
-        Input::Signals { now: Time::default(), batch: vec![signal; count] }
+        Question::Ingest { now: Time::default(), batch: vec![signal; count].into() }
     }
 
     #[test]
     fn the_journal_is_bounded_in_bytes() {
         let mut journal = Journal::new();
-        assert!(journal.has_room(&signals(1, BYTES_MAX - RECORD_BYTES)));
-        assert!(!journal.has_room(&signals(1, BYTES_MAX - RECORD_BYTES + 1)));
+        let beside = signals(1, 0).bytes();
+        assert!(journal.has_room(&signals(1, BYTES_MAX - beside)));
+        assert!(!journal.has_room(&signals(1, BYTES_MAX - beside + 1)));
         journal.push(signals(1, BYTES_MAX / 2));
         assert!(!journal.has_room(&signals(1, BYTES_MAX / 2)));
         journal.remove(0);

@@ -1,11 +1,12 @@
 //! [`AggregatorSlot`]: the aggregator, one long-lived instance on a thread of its own behind a bounded mailbox.
 //!
-//! The thread (`actor`) makes one call at a time. When a call costs the instance, a new one takes over with the state of the
-//! last checkpoint and the inputs since (`journal`), so that nothing is lost.
+//! The thread (`actor`) makes one call at a time. When a call costs the instance of a version (`life`), a new one takes over
+//! with the state of the last checkpoint and the inputs since (`journal`), so that nothing is lost.
 
 mod actor;
 mod convert;
 mod journal;
+mod life;
 
 use std::io;
 use std::sync::Arc;
@@ -24,9 +25,10 @@ use super::bindings::{AggregatorPlugin, World as _};
 use super::error::PluginError;
 use super::loaded::Loaded;
 use super::slot::{Generation, Slot, SlotStatus};
+use super::tap::Tap;
 use actor::Actor;
 
-pub(super) use actor::{inputs, probe};
+pub(super) use life::{Life, inputs, probe};
 
 /// Calls that wait for the aggregator. One more waits [`MAILBOX_PATIENCE`] for a place, then it is told that the aggregator is
 /// busy: signals are never dropped in silence.
@@ -38,6 +40,16 @@ const MAILBOX_PATIENCE: Duration = Duration::from_millis(50);
 pub struct AggregatorSlot {
     slot: Arc<Slot<Loaded<AggregatorPlugin>>>,
     mailbox: mpsc::Sender<Message>,
+    tap: Arc<Tap<Life>>,
+}
+
+/// What came of a swap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Activated {
+    /// How the new version came by its state.
+    pub(super) state: String,
+    /// Whether the version before it goes on beside it.
+    pub(super) watched: bool,
 }
 
 /// Where the answer of a call goes.
@@ -45,43 +57,57 @@ type Reply<T> = oneshot::Sender<Result<T, PluginError>>;
 
 /// A call in the mailbox.
 enum Message {
-    Ingest { now: Time, batch: Vec<Signal>, reply: Reply<Vec<RejectedSignal>> },
-    Observe { now: Time, changed: Vec<Document>, reply: Reply<()> },
+    Ingest { now: Time, batch: Arc<[Signal]>, reply: Reply<Vec<RejectedSignal>> },
+    Observe { now: Time, changed: Arc<[Document]>, reply: Reply<()> },
     Documents { now: Time, reply: Reply<Vec<Publication>> },
     Inputs { reply: Reply<Vec<String>> },
-    Activate { next: Arc<Generation<Loaded<AggregatorPlugin>>>, fresh: bool, reply: Reply<()> },
-    Compose { now: Time, views: Vec<ViewRequest>, documents: Arc<[Document]>, reply: Reply<Vec<Bytes>> },
+    Shadow { candidate: Arc<Generation<Loaded<AggregatorPlugin>>>, reply: Reply<()> },
+    Activate { next: Arc<Generation<Loaded<AggregatorPlugin>>>, fresh: bool, probation: bool, reply: Reply<Activated> },
+    Compose { now: Time, views: Arc<[ViewRequest]>, documents: Arc<[Document]>, reply: Reply<Vec<Bytes>> },
 }
 
 // === impl AggregatorSlot ===
 
 impl AggregatorSlot {
     /// Starts the thread.
-    pub(super) fn start(slot: Slot<Loaded<AggregatorPlugin>>) -> io::Result<Self> {
-        let slot = Arc::new(slot);
+    pub(super) fn start(slot: Slot<Loaded<AggregatorPlugin>>, tape_bytes_max: usize) -> io::Result<Self> {
+        let (slot, tap) = (Arc::new(slot), Arc::new(Tap::new(tape_bytes_max)));
         let (mailbox, calls) = mpsc::channel(MAILBOX_CALLS_MAX);
-        let actor = Actor::new(slot.clone());
+        let actor = Actor::new(slot.clone(), tap.clone());
         thread::Builder::new().name("aggregator".into()).spawn(move || actor.run(calls))?;
-        Ok(Self { slot, mailbox })
+        Ok(Self { slot, mailbox, tap })
     }
 
     /// The slot as operators see it.
     pub fn status(&self) -> SlotStatus {
-        self.slot.status(AggregatorPlugin::NAME)
+        self.slot.status(AggregatorPlugin::NAME, self.tap.report())
     }
 
     pub(super) fn slot(&self) -> &Slot<Loaded<AggregatorPlugin>> {
         &self.slot
     }
 
+    pub(super) fn tap(&self) -> &Tap<Life> {
+        &self.tap
+    }
+
+    /// Lets `candidate` run beside the active version, from its state on.
+    pub(super) async fn shadow(
+        &self,
+        candidate: Arc<Generation<Loaded<AggregatorPlugin>>>,
+    ) -> Result<(), AggregatorError> {
+        self.call(|reply| Message::Shadow { candidate, reply }).await
+    }
+
     /// Lets `next` take over between two calls, with the state of the one before it, or without any if `fresh`: no signal is
-    /// lost or taken twice. On an error nothing changes.
+    /// lost or taken twice. On `probation` the one before it goes on beside it. On an error nothing changes.
     pub(super) async fn activate(
         &self,
         next: Arc<Generation<Loaded<AggregatorPlugin>>>,
         fresh: bool,
-    ) -> Result<(), AggregatorError> {
-        self.call(|reply| Message::Activate { next, fresh, reply }).await
+        probation: bool,
+    ) -> Result<Activated, AggregatorError> {
+        self.call(|reply| Message::Activate { next, fresh, probation, reply }).await
     }
 
     async fn call<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, AggregatorError> {
@@ -100,11 +126,11 @@ impl AggregatorSlot {
 #[async_trait]
 impl Aggregator for AggregatorSlot {
     async fn ingest(&self, now: Time, batch: Vec<Signal>) -> Result<Vec<RejectedSignal>, AggregatorError> {
-        self.call(|reply| Message::Ingest { now, batch, reply }).await
+        self.call(|reply| Message::Ingest { now, batch: batch.into(), reply }).await
     }
 
     async fn observe(&self, now: Time, changed: Vec<Document>) -> Result<(), AggregatorError> {
-        self.call(|reply| Message::Observe { now, changed, reply }).await
+        self.call(|reply| Message::Observe { now, changed: changed.into(), reply }).await
     }
 
     async fn documents(&self, now: Time) -> Result<Vec<Publication>, AggregatorError> {
@@ -121,7 +147,7 @@ impl Aggregator for AggregatorSlot {
         views: Vec<ViewRequest>,
         documents: Arc<[Document]>,
     ) -> Result<Vec<Bytes>, AggregatorError> {
-        self.call(|reply| Message::Compose { now, views, documents, reply }).await
+        self.call(|reply| Message::Compose { now, views: views.into(), documents, reply }).await
     }
 }
 
@@ -144,7 +170,7 @@ mod tests {
         let loaded = loader.load(&spec, &Limits::AGGREGATOR).unwrap();
         probe(&loaded).unwrap();
         let slot = Slot::new("aggregator".into(), loaded.identity.clone(), Arc::new(loaded));
-        (dir, AggregatorSlot::start(slot).unwrap())
+        (dir, AggregatorSlot::start(slot, 1 << 20).unwrap())
     }
 
     fn signals(from: u64, bodies: &[&'static str]) -> Vec<Signal> {
@@ -191,7 +217,7 @@ mod tests {
             assert!(aggregator.ingest(Time::now(), signals(from, &["{}", "{}"])).await.unwrap().is_empty());
         }
         let next = offer();
-        aggregator.activate(next.clone(), false).await.unwrap();
+        aggregator.activate(next.clone(), false, false).await.unwrap();
         assert_eq!(
             (aggregator.slot().active().number, compose(&aggregator, 1).await.unwrap()),
             (2, "\"4\"".to_owned())
@@ -202,12 +228,12 @@ mod tests {
         assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"5\"");
         // The way back takes along what came meanwhile.
         let back = aggregator.slot().previous().unwrap();
-        aggregator.activate(back, false).await.unwrap();
+        aggregator.activate(back, false, false).await.unwrap();
         assert_eq!(
             (aggregator.slot().active().number, compose(&aggregator, 1).await.unwrap()),
             (1, "\"5\"".to_owned())
         );
-        aggregator.activate(next, true).await.unwrap();
+        aggregator.activate(next, true, false).await.unwrap();
         assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"0\"", "a fresh start, as asked for");
     }
 
@@ -271,7 +297,7 @@ mod tests {
         let (_dir, loaded) = aggregator();
         // A mailbox that nobody empties.
         let (mailbox, calls) = mpsc::channel(1);
-        let aggregator = AggregatorSlot { slot: loaded.slot.clone(), mailbox };
+        let aggregator = AggregatorSlot { slot: loaded.slot.clone(), mailbox, tap: loaded.tap.clone() };
         let waiting = tokio::spawn(async move {
             let first = aggregator.inputs();
             let second = async {

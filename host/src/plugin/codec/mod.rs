@@ -18,11 +18,15 @@ use crate::record::{Key, Kind, Rejection, Repair, Time};
 use super::answer;
 use super::bindings::codec::exports::tiergate::plugin::codec;
 use super::bindings::{CodecPlugin, World as _, types};
+use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::config::Config;
-use super::error::PluginError;
+use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
+use super::shadow::{Companion, Mode, PATIENCE, Runner};
 use super::slot::{Generation, Slot, SlotStatus};
+use super::tap::Tap;
+use super::tape::Room;
 
 pub(super) use claims::Claim;
 pub(super) use pool::Pool;
@@ -45,6 +49,8 @@ const PRODUCED_AT: std::ops::Range<u64> = 978_307_200_000_000..4_102_444_800_000
 /// All codecs.
 pub struct CodecRouter {
     slots: Vec<Slot<Pool>>,
+    /// Where the calls of each slot are heard, by its position.
+    taps: Vec<Tap<Reader>>,
     /// Which codec a key belongs to, and the generations that run: one pointer, so that a swap is one step.
     routing: ArcSwap<Routing>,
     /// Counts the swaps: what was decoded before one is not what would be decoded now.
@@ -61,22 +67,24 @@ struct Routing {
 }
 
 /// What a codec answers to a payload.
-type Answer = Result<codec::Decoded, codec::Rejection>;
+type Said = Result<codec::Decoded, codec::Rejection>;
 
 // === impl CodecRouter ===
 
 impl CodecRouter {
     /// A router to `slots`; else every claim that two codecs make, as an error of the later one.
-    pub(super) fn new(slots: Vec<Slot<Pool>>) -> Result<Self, Vec<PluginError>> {
+    pub(super) fn new(slots: Vec<Slot<Pool>>, tape_bytes_max: usize) -> Result<Self, Vec<PluginError>> {
         let names: Vec<_> = slots.iter().map(|slot| slot.name().clone()).collect();
         let routing = Routing::new(slots.iter().map(Slot::active).collect(), &names)?;
         let (routing, epoch, swap) = (ArcSwap::from_pointee(routing), AtomicU64::new(0), Mutex::default());
-        Ok(Self { slots, routing, epoch, swap })
+        let taps = slots.iter().map(|_| Tap::new(tape_bytes_max)).collect();
+        Ok(Self { slots, taps, routing, epoch, swap })
     }
 
     /// The slots as operators see them.
     pub fn status(&self) -> Vec<SlotStatus> {
-        self.slots.iter().map(|slot| slot.status(CodecPlugin::NAME)).collect()
+        let status = |(slot, tap): (&Slot<Pool>, &Tap<Reader>)| slot.status(CodecPlugin::NAME, tap.report());
+        self.slots.iter().zip(&self.taps).map(status).collect()
     }
 
     /// The slot of this name, with its position.
@@ -84,17 +92,49 @@ impl CodecRouter {
         self.slots.iter().enumerate().find(|(_, slot)| **slot.name() == *name)
     }
 
-    /// Lets `next` decode from now on in the slot at `position`. Decodes under way finish on the old one.
-    pub(super) fn activate(&self, position: usize, next: &Arc<Generation<Pool>>) -> Result<(), PluginError> {
+    /// Where the calls of the slot at `position` are heard.
+    pub(super) fn tap(&self, position: usize) -> &Tap<Reader> {
+        &self.taps[position]
+    }
+
+    /// Lets `generation` run beside the active version of the slot at `position`.
+    pub(super) fn accompany(
+        &self,
+        position: usize,
+        generation: &Arc<Generation<Pool>>,
+        mode: Mode,
+    ) -> Result<(), PluginError> {
+        let no_thread = |error: std::io::Error| {
+            generation.identity.error(None, Cause::Refused(format!("there is no thread for it: {error}")))
+        };
+        let reader = Reader(generation.clone());
+        let make = move || (reader, "codecs have none".to_owned());
+        self.taps[position].accompany(Companion::start(generation.status(), mode, make).map_err(no_thread)?);
+        Ok(())
+    }
+
+    /// Lets `next` decode from now on in the slot at `position`. Decodes under way finish on the old one, which on
+    /// `probation` goes on beside the new one; answers whether it does.
+    pub(super) fn activate(
+        &self,
+        position: usize,
+        next: &Arc<Generation<Pool>>,
+        probation: bool,
+    ) -> Result<bool, PluginError> {
         let _turn = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
         let names: Vec<_> = self.slots.iter().map(|slot| slot.name().clone()).collect();
         let mut codecs = self.routing.load().codecs.clone();
         codecs[position] = next.clone();
         let routing = Routing::new(codecs, &names).map_err(|mut errors| errors.swap_remove(0))?;
+        let before = self.slots[position].active();
         self.routing.store(Arc::new(routing));
         self.slots[position].activate(next);
         self.epoch.fetch_add(1, Relaxed);
-        Ok(())
+        if let Some(companion) = self.taps[position].part(|_| true) {
+            companion.dismiss();
+        }
+        let accompanied = || self.accompany(position, &before, Mode::Probation);
+        Ok(probation && accompanied().inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok())
     }
 }
 
@@ -125,7 +165,7 @@ impl Codec for CodecRouter {
                 format!("no codec claims the key `{key}`; write a key that a codec knows, or load a codec for it");
             return Err(Rejection { code: "unclaimed-key".to_owned(), message, path: "$".to_owned() }.into());
         };
-        run(codec, &claim.schema, key, payload, flags)
+        self.run(claim.codec, codec, &claim.schema, key, payload, flags)
     }
 
     fn decode_by(&self, codec: &str, key: &Key, payload: &Bytes) -> Result<Decoded, DecodeError> {
@@ -134,7 +174,7 @@ impl Codec for CodecRouter {
             let message = format!("there is no codec `{codec}`; there are: {}", known.join(", "));
             return Err(Rejection { code: "unknown-codec".to_owned(), message, path: "$".to_owned() }.into());
         };
-        run(&self.routing.load_full().codecs[at], slot.name(), key, payload, 0)
+        self.run(at, &self.routing.load_full().codecs[at], slot.name(), key, payload, 0)
     }
 
     fn epoch(&self) -> u64 {
@@ -142,18 +182,77 @@ impl Codec for CodecRouter {
     }
 }
 
-fn run(
+impl CodecRouter {
+    /// Makes a call to the codec at `position` and lets it be heard.
+    fn run(
+        &self,
+        position: usize,
+        generation: &Generation<Pool>,
+        schema: &Arc<str>,
+        key: &Key,
+        payload: &Bytes,
+        flags: u32,
+    ) -> Result<Decoded, DecodeError> {
+        let now = Time::now();
+        let spent = Stopwatch::start();
+        let call = || ask(generation, 1, now, schema, key, payload, flags);
+        let decoded = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() };
+        let took = spent.took();
+        let question = Question::Decode { now, key: key.clone(), payload: payload.clone(), flags };
+        let answer = Answer::of(decoded.clone(), Answer::Decoded);
+        // A codec has no state to begin a tape with.
+        let (Room::Enough | Room::NeedsState) =
+            self.taps[position].heard(Taken::new(generation, question, answer, took));
+        decoded.map_err(|error| DecodeError::Plugin(error.to_string()))?.map_err(DecodeError::from)
+    }
+}
+
+/// A codec that runs beside the active one.
+pub(super) struct Reader(pub(super) Arc<Generation<Pool>>);
+
+impl Runner for Reader {
+    const STATEFUL: bool = false;
+
+    fn answer(&mut self, question: &Question) -> (Answer, Faults) {
+        let decoded = match question {
+            // The schema is the claim's and not the answer's.
+            Question::Decode { now, key, payload, flags } => {
+                ask(&self.0, PATIENCE, *now, &self.0.identity.name, key, payload, *flags)
+            }
+            other => {
+                let cause = Cause::Unsupported("a codec has no such call".to_owned());
+                Err(self.0.identity.error(Some(other.call()), cause))
+            }
+        };
+        Answer::of(decoded, Answer::Decoded)
+    }
+
+    fn seed(&mut self, _: &[u8]) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    fn deadline(&self, question: &Question) -> Duration {
+        let Question::Decode { payload, .. } = question else { return Duration::MAX };
+        deadline(self.0.plugin.deadline(), payload)
+    }
+}
+
+/// Asks a codec. It may take `patience` times its deadline.
+fn ask(
     generation: &Generation<Pool>,
+    patience: u32,
+    now: Time,
     schema: &Arc<str>,
     key: &Key,
     payload: &Bytes,
     flags: u32,
-) -> Result<Decoded, DecodeError> {
-    let call = || generation.plugin.with(|sandbox| decode(sandbox, key, payload, flags));
-    let answer = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() }
-        .map_err(|error| DecodeError::Plugin(error.to_string()))?;
-    let decoded = answer.map_err(rejection)?;
-    Ok(Decoded {
+) -> Result<Result<Decoded, Rejection>, PluginError> {
+    let answer = generation.plugin.with(|sandbox| decode(sandbox, patience, now, key, payload, flags))?;
+    let decoded = match answer {
+        Ok(decoded) => decoded,
+        Err(refused) => return Ok(Err(rejection(refused))),
+    };
+    Ok(Ok(Decoded {
         canonical: decoded.canonical.map(Bytes::from),
         kind: match decoded.kind {
             types::Kind::Placeholder => Kind::Placeholder,
@@ -163,7 +262,13 @@ fn run(
         schema: schema.clone(),
         schema_version: decoded.schema_version.map(|version| answer::one_line(&version, TEXT_BYTES_MAX)),
         repairs: repairs(decoded.repairs),
-    })
+    }))
+}
+
+/// What a codec may take for a payload.
+fn deadline(limit: Duration, payload: &[u8]) -> Duration {
+    let kib = u32::try_from(payload.len() >> 10).unwrap_or(u32::MAX);
+    limit.saturating_add(PER_KIB.saturating_mul(kib))
 }
 
 /// The instances of a codec, with the keys that it claims. `position` is its place among the codecs.
@@ -182,17 +287,18 @@ fn on_worker() -> bool {
 
 fn decode(
     sandbox: Sandbox<CodecPlugin>,
+    patience: u32,
+    now: Time,
     key: &Key,
     payload: &Bytes,
     flags: u32,
-) -> Result<(Sandbox<CodecPlugin>, Answer), PluginError> {
-    let within = sandbox.within_limits("decode", Time::now());
-    let kib = u32::try_from(payload.len() >> 10).unwrap_or(u32::MAX);
-    let call = Call { deadline: within.deadline.saturating_add(PER_KIB.saturating_mul(kib)), ..within };
+) -> Result<(Sandbox<CodecPlugin>, Said), PluginError> {
+    let within = sandbox.within_limits("decode", now);
+    let call = Call { deadline: deadline(within.deadline, payload).saturating_mul(patience), ..within };
     let make = |s: &mut Sandbox<CodecPlugin>| {
         s.world.tiergate_plugin_codec().call_decode(&mut s.store, key.as_str(), payload, flags)
     };
-    let outcome = |answer: &Answer| if answer.is_ok() { "ok" } else { "rejected" };
+    let outcome = |answer: &Said| if answer.is_ok() { "ok" } else { "rejected" };
     let (sandbox, answer) = sandbox.call(call, make, outcome)?;
     match check(&answer, payload) {
         Ok(()) => Ok((sandbox, answer)),
@@ -201,7 +307,7 @@ fn decode(
 }
 
 /// Whether the answer is what the contract promises. What is merely long is cut later; this finds lies.
-fn check(answer: &Answer, payload: &Bytes) -> Result<(), String> {
+fn check(answer: &Said, payload: &Bytes) -> Result<(), String> {
     let decoded = match answer {
         Ok(decoded) => decoded,
         Err(rejection) => return check_code(&rejection.code),
@@ -269,7 +375,7 @@ mod tests {
     }
 
     fn router(dir: &Path) -> CodecRouter {
-        CodecRouter::new(vec![pool(dir, &Limits::CODEC, 2)]).unwrap()
+        CodecRouter::new(vec![pool(dir, &Limits::CODEC, 2)], 1 << 20).unwrap()
     }
 
     fn decode(router: &CodecRouter, flags: u32) -> Result<Decoded, DecodeError> {
@@ -359,7 +465,7 @@ mod tests {
     fn calls_beyond_the_bound_wait_and_then_give_up() {
         let dir = tempfile::tempdir().unwrap();
         let limits = Limits { deadline: Duration::from_millis(300), ..Limits::CODEC };
-        let router = Arc::new(CodecRouter::new(vec![pool(dir.path(), &limits, 1)]).unwrap());
+        let router = Arc::new(CodecRouter::new(vec![pool(dir.path(), &limits, 1)], 1 << 20).unwrap());
         let slow = thread::spawn({
             let router = router.clone();
             move || decode(&router, 2).unwrap_err().to_string()

@@ -39,7 +39,7 @@ impl Operator {
         let _turn = self.turn.lock().await;
         let loaded = self.load_in_turn(slot, component, config, pinned).await;
         let about = loaded.as_ref().ok().cloned();
-        self.tell("load", slot, about, loaded.as_ref().err(), by)?;
+        self.tell("load", slot, about, loaded.as_ref().map(|_| None), by)?;
         loaded
     }
 
@@ -90,6 +90,9 @@ impl Operator {
     }
 
     fn put(&self, slot: &str, identity: Arc<Identity>, loaded: Loadable) -> Result<GenerationStatus, SwapError> {
+        // A candidate that is replaced is not shadowed any more.
+        let before = self.status_of(slot)?.candidate.map(|candidate| candidate.generation);
+        self.part(slot, |companion| Some(companion) == before)?;
         match loaded {
             Loadable::Codec(pool) => {
                 let (_, slot) = self.plugins.codecs.slot(slot).ok_or_else(|| self.no_slot(slot))?;

@@ -1,28 +1,35 @@
-//! [`Operator`]: `load`, `use`, `rollback` and `discard` for every slot. One state machine for all who ask.
+//! [`Operator`]: `load`, `shadow`, `use`, `rollback` and `discard` for every slot. One state machine for all who ask.
 //!
 //! ```text
-//!          load              use                  use of another
-//! file ──> candidate ──────> active ─────────────> previous ──> discarded (the oldest, or on request)
-//!             │ discard        ^                      │
-//!             v                └────── rollback ──────┘
-//!          discarded
+//!          load              use                       use of another
+//! file ──> candidate ──────> active, on probation ─────────────> previous ──> discarded (the oldest, or on request)
+//!             │  ^ │              │        │ time                   │
+//!      shadow └──┘ │ discard      │        v                        │
+//!                  v              │     active, confirmed           │
+//!             discarded           └──────── a bound, or rollback ───┘
 //! ```
 //!
 //! | step | what may fail | what then |
 //! | --- | --- | --- |
 //! | `load` | too large, not the pinned digest, no component, does not compile, foreign imports, wrong world, refuses its configuration, other claims or inputs | it is refused with the reason; nothing changes |
-//! | `use`, `rollback` | it does not take the state over, or claims what another codec claims | the active one goes on; `fresh` starts without state |
+//! | `shadow` | no candidate, or the slot is on probation | it is refused; nothing changes |
+//! | `shadow` | the candidate traps, is slow, or refuses the state | it is in the report; nobody else notices |
+//! | `use`, `rollback` | `save` fails, or the new version refuses the state | an earlier state and the recorded inputs since are replayed into it; where the tape does not reach back, the active one goes on, and `fresh` starts without state |
+//! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
+//! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
 //! | any | two at once | one waits for the other |
-//! | any | the process ends | the active one of the last `use` or `rollback` that was answered is active again, with its way back |
+//! | any | the process ends | the active one of the last `use` or `rollback` that was answered is active again, with its way back; its probation is over, and shadows are gone |
 //!
 //! Every step is in the audit log, whether or not it was carried out. Calls in flight finish on the generation that they
 //! began with.
 
 mod load;
+mod watch;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{self, Arc, PoisonError};
 
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -31,6 +38,7 @@ use super::audit::{Audit, Entry};
 use super::config::Config;
 use super::error::PluginError;
 use super::loader::Loader;
+use super::shadow::Report;
 use super::slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
 use super::store::{Held, Store};
 use super::{Plugins, runtime_error};
@@ -44,8 +52,18 @@ pub struct Operator {
     cache_dir: PathBuf,
     store: Store,
     audit: Audit,
+    /// What the last companion of each slot had found.
+    reports: sync::Mutex<BTreeMap<String, Report>>,
     /// One step at a time.
     turn: Mutex<()>,
+}
+
+/// What came of a swap.
+struct Swapped {
+    /// How the new version came by its state.
+    state: String,
+    /// Whether the version before it goes on beside it.
+    watched: bool,
 }
 
 /// Why a step was not carried out. Everything is as before.
@@ -107,7 +125,8 @@ impl Operator {
         let audit = Audit::open(&data_dir.join("audit.jsonl")).map_err(of_store)?;
         let loader = super::start(&config, &cache_dir).map_err(|error| vec![runtime_error(format!("{error:#}"))])?;
         let plugins = Plugins::load_with(&config, &loader, Some(&store))?;
-        Ok(Self { plugins, config, loader: Arc::new(loader), cache_dir, store, audit, turn: Mutex::default() })
+        let (loader, reports, turn) = (Arc::new(loader), sync::Mutex::default(), Mutex::default());
+        Ok(Self { plugins, config, loader, cache_dir, store, audit, reports, turn })
     }
 
     /// The plugins that serve.
@@ -115,14 +134,14 @@ impl Operator {
         &self.plugins
     }
 
-    /// Lets the candidate of a slot serve, with the state of the one before it, or without any if `fresh`.
+    /// Lets the candidate of a slot serve, with the state of the one before it, or without any if `fresh`. It is on probation
+    /// from then on.
     ///
     /// # Errors
     ///
     /// When there is none, or it does not take over; the active one goes on.
-    pub async fn use_candidate(&self, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
-        let nothing = "candidate; load one first";
-        self.swap("use", slot, fresh, by, nothing).await
+    pub async fn use_candidate(self: &Arc<Self>, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
+        self.swap_if(("use", slot), fresh, by, "candidate; load one first", None).await
     }
 
     /// Lets the plugin serve again that was active before.
@@ -130,45 +149,71 @@ impl Operator {
     /// # Errors
     ///
     /// When there is none, or it does not take over; the active one goes on.
-    pub async fn rollback(&self, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
-        self.swap("rollback", slot, fresh, by, "previous version; nothing was used before this one").await
+    pub async fn rollback(self: &Arc<Self>, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
+        let nothing = "previous version; nothing was used before this one";
+        self.swap_if(("rollback", slot), fresh, by, nothing, None).await
     }
 
-    async fn swap(
-        &self,
-        step: &'static str,
-        slot: &str,
+    /// Swaps; with a generation, only if that one is still active, and for this reason.
+    async fn swap_if(
+        self: &Arc<Self>,
+        (step, slot): (&'static str, &str),
         fresh: bool,
         by: &str,
         nothing: &str,
+        because: Option<(u64, String)>,
     ) -> Result<SlotStatus, SwapError> {
         let _turn = self.turn.lock().await;
+        if let Some((generation, _)) = &because
+            && self.status_of(slot)?.generation != *generation
+        {
+            return self.status_of(slot);
+        }
         let back = step == "rollback";
-        let swapped = self.activate(slot, back, fresh, nothing).await.and_then(|()| {
-            self.note(slot)?;
-            self.status_of(slot)
-        });
+        let (swapped, note) = match self.activate(slot, back, fresh, nothing).await {
+            Ok(swapped) => {
+                let why = because.map(|(_, why)| format!("{why}; ")).unwrap_or_default();
+                let noted = self.note(slot).and_then(|()| self.status_of(slot));
+                if let Ok(status) = &noted
+                    && swapped.watched
+                {
+                    self.watch(slot, status.generation);
+                }
+                (noted, Some(format!("{why}state: {}", swapped.state)))
+            }
+            Err(error) => (Err(error), None),
+        };
         let about = swapped.as_ref().ok().map(SlotStatus::active);
-        self.tell(step, slot, about, swapped.as_ref().err(), by)?;
+        self.tell(step, slot, about, swapped.as_ref().map(|_| note), by)?;
         swapped
     }
 
-    async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<(), SwapError> {
+    async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<Swapped, SwapError> {
         let Plugins { codecs, aggregator, warmer } = &self.plugins;
         let none = || SwapError::Nothing { slot: name.to_owned(), what: nothing.to_owned() };
+        let probation = !back && !self.config.probation.lasts.is_zero();
+        self.remember(name);
+        if back {
+            self.catch_up(name).await;
+        }
         if let Some((at, slot)) = codecs.slot(name) {
             let next = next(slot, back).ok_or_else(none)?;
-            return codecs.activate(at, &next).map_err(refused);
+            let watched = codecs.activate(at, &next, probation).map_err(refused)?;
+            return Ok(Swapped { state: "codecs have none".to_owned(), watched });
         }
         if **aggregator.slot().name() == *name {
             let next = next(aggregator.slot(), back).ok_or_else(none)?;
-            return aggregator.activate(next, fresh).await.map_err(|error| SwapError::Refused(error.to_string()));
+            let activated = aggregator.activate(next, fresh, probation).await;
+            let activated = activated.map_err(|error| SwapError::Refused(stateless(&error.to_string())))?;
+            return Ok(Swapped { state: activated.state, watched: activated.watched });
         }
         if **warmer.slot().name() == *name {
             let next = next(warmer.slot(), back).ok_or_else(none)?;
             let warmer = warmer.clone();
-            let activated = spawn_blocking(move || warmer.activate(&next, fresh)).await;
-            return activated.map_err(|died| SwapError::Refused(format!("the swap died: {died}")))?.map_err(refused);
+            let activated = spawn_blocking(move || warmer.activate(&next, fresh, probation)).await;
+            let activated = activated.map_err(|died| SwapError::Refused(format!("the swap died: {died}")))?;
+            let (state, watched) = activated.map_err(|error| SwapError::Refused(stateless(&error.to_string())))?;
+            return Ok(Swapped { state, watched });
         }
         Err(self.no_slot(name))
     }
@@ -186,10 +231,11 @@ impl Operator {
         });
         let about = found.as_ref().ok().cloned();
         let discarded = found.and_then(|_| {
+            self.part(slot, |companion| companion == generation)?;
             self.note(slot)?;
             self.status_of(slot)
         });
-        self.tell("discard", slot, about, discarded.as_ref().err(), by)?;
+        self.tell("discard", slot, about, discarded.as_ref().map(|_| None), by)?;
         discarded
     }
 
@@ -235,26 +281,42 @@ impl Operator {
         Ok(self.store.prune(&candidates.map(|candidate| candidate.sha256).collect::<Vec<_>>())?)
     }
 
+    /// Writes a step down: what came of it, with a note, or why it was not carried out.
     fn tell(
         &self,
         step: &'static str,
         slot: &str,
         about: Option<GenerationStatus>,
-        error: Option<&SwapError>,
+        outcome: Result<Option<String>, &SwapError>,
         by: &str,
     ) -> Result<(), SwapError> {
-        let result = error.map_or_else(|| "done".to_owned(), ToString::to_string);
-        match error {
-            None => tracing::info!(step, slot, by, plugin = about.as_ref().map(|about| &*about.plugin), "plugin swap"),
-            Some(error) => tracing::warn!(step, slot, by, %error, "a plugin swap was not carried out"),
-        }
+        let plugin = about.as_ref().map(|about| &*about.plugin);
+        let (result, note) = match outcome {
+            Ok(note) => {
+                tracing::info!(step, slot, by, plugin, note, "plugin swap");
+                ("done".to_owned(), note)
+            }
+            Err(error) => {
+                tracing::warn!(step, slot, by, %error, "a plugin swap was not carried out");
+                (error.to_string(), None)
+            }
+        };
         let (plugin, version, sha256) = match about {
             Some(about) => (Some(about.plugin), about.version, Some(about.sha256)),
             None => (None, None, None),
         };
         let (at, by, step, slot) = (Time::now(), by.to_owned(), step.to_owned(), slot.to_owned());
-        Ok(self.audit.add(&Entry { at, by, step, slot, plugin, version, sha256, result })?)
+        Ok(self.audit.add(&Entry { at, by, step, slot, plugin, version, sha256, result, note })?)
     }
+
+    fn reports(&self) -> sync::MutexGuard<'_, BTreeMap<String, Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a version does not take over, and the way out.
+fn stateless(why: &str) -> String {
+    format!("{why}; the active version goes on. To start the new one without the old state, say so: `--fresh`")
 }
 
 fn next<P>(slot: &Slot<P>, back: bool) -> Option<Arc<Generation<P>>> {
@@ -273,4 +335,108 @@ impl<P: Send + Sync> AnySlot for Slot<P> {
 
 fn refused(error: PluginError) -> SwapError {
     SwapError::Refused(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::market::{Aggregator as _, Signal, ViewRequest};
+    use crate::plugin::bindings::AggregatorPlugin;
+    use crate::plugin::config::Probation;
+    use crate::plugin::{Limits, guest};
+
+    /// An operator over the aggregator that counts. What is loaded later is compiled here, as this is no gateway that could
+    /// start itself to compile.
+    fn operator(next: &[u8]) -> (tempfile::TempDir, Arc<Operator>) {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let aggregator = guest::spec(dir.path(), "aggregator", &guest::aggregator());
+        let config = Config {
+            aggregator,
+            probation: Probation { lasts: Duration::from_secs(3_600), ..Probation::default() },
+            ..Config::default()
+        };
+        let operator = Arc::new(Operator::new(config, &data).unwrap());
+        let compiled = guest::spec(dir.path(), "next", next);
+        operator.loader.load::<AggregatorPlugin>(&compiled, &Limits::AGGREGATOR).map(drop).unwrap();
+        (dir, operator)
+    }
+
+    async fn ingest(operator: &Operator, seq: u64, body: &'static str) -> usize {
+        let signal = Signal { seq, received_at: Time::now(), body: Bytes::from_static(body.as_bytes()) };
+        operator.plugins().aggregator.ingest(Time::now(), vec![signal]).await.unwrap().len()
+    }
+
+    async fn count(operator: &Operator) -> String {
+        let views = vec![ViewRequest { name: "count".to_owned(), limit: 1 }];
+        let bodies = operator.plugins().aggregator.compose(Time::now(), views, Arc::from([])).await.unwrap();
+        String::from_utf8(bodies[0].to_vec()).unwrap()
+    }
+
+    async fn last_step(operator: &Operator) -> Entry {
+        operator.audit(1).unwrap().remove(0)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_version_that_traps_is_rolled_back_by_itself_and_what_it_lost_is_not_lost() {
+        let (_dir, operator) = operator(&guest::aggregator_that_traps());
+        assert_eq!(ingest(&operator, 1, "{}").await, 0);
+        let next = Bytes::from(guest::aggregator_that_traps());
+        operator.load("aggregator", next, None, None, "test").await.unwrap();
+        let used = operator.use_candidate("aggregator", false, "test").await.unwrap();
+        assert_eq!(used.generation, 2);
+        // Three instances each, and then the signal is quarantined: refused by name, and known to the version before.
+        assert_eq!(ingest(&operator, 2, "{}").await, 1);
+        assert_eq!(ingest(&operator, 3, "{}").await, 1);
+        let rolled_back = async {
+            while last_step(&operator).await.step != "rollback" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), rolled_back).await.expect("it is rolled back");
+        let Entry { by, note, .. } = last_step(&operator).await;
+        assert_eq!(by, "probation");
+        assert!(
+            note.as_deref().is_some_and(|note| note.contains("faults (") && note.contains("went on beside")),
+            "{note:?}"
+        );
+        assert_eq!(count(&operator).await, "\"3\"", "the version before was fed all along");
+        assert_eq!(ingest(&operator, 4, "{}").await, 0);
+        let report = operator.report("aggregator").unwrap();
+        assert!(report.active.faults["trap"] > 3 && report.other.faults.is_empty(), "{report:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_version_that_refuses_the_state_is_given_the_recorded_inputs_and_refused_where_the_tape_does_not_reach_back()
+     {
+        let (_dir, operator) = operator(&guest::aggregator_that_refuses_states());
+        for seq in 1..=3 {
+            assert_eq!(ingest(&operator, seq, "{}").await, 0);
+        }
+        let next = Bytes::from(guest::aggregator_that_refuses_states());
+        operator.load("aggregator", next.clone(), None, None, "test").await.unwrap();
+        operator.use_candidate("aggregator", false, "test").await.unwrap();
+        assert_eq!(count(&operator).await, "\"3\"");
+        let note = last_step(&operator).await.note.unwrap();
+        assert!(note.contains("rebuilt from 3 recorded inputs"), "{note}");
+        operator.rollback("aggregator", false, "test").await.unwrap();
+
+        // More than a tape holds: what it forgot is in a state that the next version refuses.
+        let bulk = Bytes::from(vec![b' '; 1 << 20]);
+        for seq in 4..=9 {
+            let signal = Signal { seq, received_at: Time::now(), body: bulk.clone() };
+            operator.plugins().aggregator.ingest(Time::now(), vec![signal]).await.unwrap();
+        }
+        operator.load("aggregator", next, None, None, "test").await.unwrap();
+        let refused = operator.use_candidate("aggregator", false, "test").await.unwrap_err().to_string();
+        assert!(refused.contains("restore") && refused.contains("--fresh"), "{refused}");
+        assert_eq!(count(&operator).await, "\"9\"", "the active one goes on");
+        operator.use_candidate("aggregator", true, "test").await.unwrap();
+        assert_eq!(count(&operator).await, "\"0\"");
+    }
 }

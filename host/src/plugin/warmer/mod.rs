@@ -6,6 +6,7 @@
 mod convert;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
@@ -14,10 +15,17 @@ use crate::record::{Key, Time};
 use crate::warm::{Action, KeyState, Warmer, WarmerError};
 
 use super::bindings::{WarmerPlugin, World as _};
-use super::error::PluginError;
+use super::call::{Answer, Faults, Question, Stopwatch, Taken};
+use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Answered, Call, Sandbox};
+use super::shadow::{Companion, Mode, PATIENCE, Runner};
 use super::slot::{Generation, Slot, SlotStatus};
+use super::tap::Tap;
+use super::tape::{History, Room};
+
+/// Plans after which the state is put on the tape.
+const PLANS_PER_STATE: u32 = 60;
 
 type Instance = Sandbox<WarmerPlugin>;
 
@@ -25,6 +33,7 @@ type Instance = Sandbox<WarmerPlugin>;
 pub struct WarmerSlot {
     slot: Arc<Slot<Policy>>,
     running: Arc<Mutex<Running>>,
+    tap: Arc<Tap<Planner>>,
 }
 
 /// A warmer, and the keys that it watches.
@@ -33,12 +42,22 @@ pub(super) struct Policy {
     watches: Vec<Key>,
 }
 
-#[derive(Default)]
+/// The active version.
 struct Running {
+    planner: Planner,
+    /// Plans since the state was put on the tape.
+    plans: u32,
+}
+
+/// A version of the warmer with its state, whatever instances it goes through.
+pub(super) struct Planner {
+    generation: Arc<Generation<Policy>>,
     /// `None` after a call that cost it.
     instance: Option<Instance>,
     /// The state after the last plan.
-    saved: Option<Vec<u8>>,
+    saved: Option<Arc<[u8]>>,
+    /// How many times its deadline a call may take.
+    patience: u32,
 }
 
 // === impl Policy ===
@@ -60,48 +79,90 @@ impl Policy {
 // === impl WarmerSlot ===
 
 impl WarmerSlot {
-    pub(super) fn new(slot: Slot<Policy>) -> Self {
-        Self { slot: Arc::new(slot), running: Arc::default() }
+    pub(super) fn new(slot: Slot<Policy>, tape_bytes_max: usize) -> Self {
+        let running = Running { planner: Planner::new(slot.active()), plans: 0 };
+        let tap = Arc::new(Tap::new(tape_bytes_max));
+        Self { slot: Arc::new(slot), running: Arc::new(Mutex::new(running)), tap }
     }
 
     pub(super) fn slot(&self) -> &Slot<Policy> {
         &self.slot
     }
 
-    /// Lets `next` plan from now on, with the state of the one before it, or without any if `fresh`. On an error nothing
-    /// changes.
-    pub(super) fn activate(&self, next: &Arc<Generation<Policy>>, fresh: bool) -> Result<(), PluginError> {
+    pub(super) fn tap(&self) -> &Tap<Planner> {
+        &self.tap
+    }
+
+    /// Lets `candidate` run beside the active version, from its state on.
+    pub(super) fn shadow(&self, candidate: &Arc<Generation<Policy>>) -> Result<(), PluginError> {
+        let running = lock(&self.running);
+        let (next, saved, histories) = (candidate.clone(), running.planner.saved.clone(), self.tap.histories());
+        let make = move || match Planner::take_over(&next, saved, || histories) {
+            Ok((planner, state)) => (planner.with_patience(PATIENCE), state),
+            Err(error) => {
+                let state = format!("not taken over, and it began without: {error}; `use` will ask for `--fresh`");
+                (Planner::new(next).with_patience(PATIENCE), state)
+            }
+        };
+        self.accompany(candidate, Mode::Shadow, make)
+    }
+
+    /// Lets `next` plan from now on, with the state of the one before it, or without any if `fresh`. On `probation` the one
+    /// before it goes on beside it. On an error nothing changes.
+    pub(super) fn activate(
+        &self,
+        next: &Arc<Generation<Policy>>,
+        fresh: bool,
+        probation: bool,
+    ) -> Result<(String, bool), PluginError> {
         let mut running = lock(&self.running);
-        let mut instance = next.plugin.warmer.start()?;
-        if let Some(saved) = running.saved.as_ref().filter(|_| !fresh) {
-            let (restored, answer) = restore(instance, saved)?;
-            answer?;
-            instance = restored;
+        let (mut planner, state) = if fresh {
+            (Planner::new(next.clone()), "begun without, as asked for".to_owned())
+        } else if let Some(planner) = self.come_back(next) {
+            (planner, "its own: it went on beside the one before it".to_owned())
+        } else {
+            Planner::take_over(next, running.planner.saved.clone(), || self.tap.histories())?
+        };
+        let saved = planner.save(Time::now())?;
+        let before = std::mem::replace(&mut running.planner, planner);
+        running.plans = 0;
+        self.tap.state(&saved);
+        if let Some(companion) = self.tap.part(|_| true) {
+            companion.dismiss();
         }
-        let (instance, saved) = save(instance)?;
-        *running = Running { saved: Some(saved?), instance: Some(instance) };
         self.slot.activate(next);
+        let old = before.generation.clone();
+        let watched = probation && {
+            let make = move || (before.with_patience(PATIENCE), "its own: it was active".to_owned());
+            let accompanied = self.accompany(&old, Mode::Probation, make);
+            accompanied.inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok()
+        };
+        Ok((state, watched))
+    }
+
+    /// The version that went on beside this one, if it is the one that is wanted: it has lost nothing.
+    fn come_back(&self, next: &Generation<Policy>) -> Option<Planner> {
+        let companion =
+            self.tap.part(|companion| companion.mode() == Mode::Probation && companion.generation() == next.number)?;
+        companion.finish().map(|planner| planner.with_patience(1))
+    }
+
+    fn accompany(
+        &self,
+        generation: &Generation<Policy>,
+        mode: Mode,
+        make: impl FnOnce() -> (Planner, String) + Send + 'static,
+    ) -> Result<(), PluginError> {
+        let no_thread = |error: std::io::Error| {
+            generation.identity.error(None, Cause::Refused(format!("there is no thread for it: {error}")))
+        };
+        self.tap.accompany(Companion::start(generation.status(), mode, make).map_err(no_thread)?);
         Ok(())
     }
 
     /// The slot as operators see it.
     pub fn status(&self) -> SlotStatus {
-        self.slot.status(WarmerPlugin::NAME)
-    }
-
-    /// Runs `call` where it holds up nobody.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&Loaded<WarmerPlugin>, &mut Running) -> Result<T, PluginError> + Send + 'static,
-    ) -> Result<T, WarmerError> {
-        let (slot, running) = (self.slot.clone(), self.running.clone());
-        let called = spawn_blocking(move || {
-            let mut running = lock(&running);
-            // Under the lock: a swap changes both or neither.
-            call(&slot.active().plugin.warmer, &mut running)
-        });
-        let answer = called.await.map_err(|died| WarmerError(format!("the call died: {died}")))?;
-        answer.map_err(|error| WarmerError(error.to_string()))
+        self.slot.status(WarmerPlugin::NAME, self.tap.report())
     }
 }
 
@@ -112,22 +173,99 @@ impl Warmer for WarmerSlot {
     }
 
     async fn plan(&self, now: Time, keys: Vec<KeyState>, actions_max: u32) -> Result<Vec<Action>, WarmerError> {
-        self.blocking(move |warmer, running| running.plan(warmer, now, &keys, actions_max)).await
+        let (running, tap) = (self.running.clone(), self.tap.clone());
+        // Where it holds up nobody; and under the lock, so that a swap changes all or nothing.
+        let called = spawn_blocking(move || lock(&running).plan(&tap, now, keys.into(), actions_max));
+        let answer = called.await.map_err(|died| WarmerError(format!("the call died: {died}")))?;
+        answer.map_err(|error| WarmerError(error.to_string()))
     }
 }
 
 // === impl Running ===
 
 impl Running {
+    /// Makes a plan and lets it be heard.
     fn plan(
         &mut self,
-        warmer: &Loaded<WarmerPlugin>,
+        tap: &Tap<Planner>,
         now: Time,
-        keys: &[KeyState],
+        keys: Arc<[KeyState]>,
         actions_max: u32,
     ) -> Result<Vec<Action>, PluginError> {
+        let spent = Stopwatch::start();
+        let planned = self.planner.plan(now, &keys, actions_max);
+        let took = spent.took();
+        let answer = Answer::of(planned.clone(), Answer::Planned);
+        let taken = Taken::new(&self.planner.generation, Question::Plan { now, keys, actions_max }, answer, took);
+        let room = tap.heard(taken);
+        self.plans += 1;
+        if room == Room::NeedsState || self.plans >= PLANS_PER_STATE {
+            self.plans = 0;
+            match &self.planner.saved {
+                Some(saved) => tap.state(saved),
+                None => tap.no_state(),
+            }
+        }
+        planned
+    }
+}
+
+// === impl Planner ===
+
+impl Planner {
+    /// A version that has made no plan.
+    pub(super) fn new(generation: Arc<Generation<Policy>>) -> Self {
+        Self { generation, instance: None, saved: None, patience: 1 }
+    }
+
+    fn with_patience(mut self, patience: u32) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// A version that takes over from another: by the state that the other saved, or, where it refuses that, by an earlier
+    /// state and the plans since. Says how.
+    fn take_over(
+        generation: &Arc<Generation<Policy>>,
+        saved: Option<Arc<[u8]>>,
+        histories: impl FnOnce() -> Vec<History>,
+    ) -> Result<(Self, String), PluginError> {
+        let mut planner = Self::new(generation.clone());
+        let Some(saved) = saved else { return Ok((planner, "there was none yet".to_owned())) };
+        let refused = match planner.restore(&saved) {
+            Ok(()) => return Ok((planner, "taken over by `restore`".to_owned())),
+            Err(refused) => refused,
+        };
+        for history in histories() {
+            let mut planner = Self::new(generation.clone());
+            if history.state.is_none_or(|state| planner.restore(&state).is_ok()) {
+                let count = history.questions.len();
+                for taken in history.questions {
+                    planner.answer(&taken.question);
+                }
+                return Ok((planner, format!("rebuilt from {count} recorded plans, because {refused}")));
+            }
+        }
+        Err(refused)
+    }
+
+    fn restore(&mut self, saved: &Arc<[u8]>) -> Result<(), PluginError> {
+        let (instance, answer) = restore(self.start()?, saved)?;
+        answer?;
+        (self.instance, self.saved) = (Some(instance), Some(saved.clone()));
+        Ok(())
+    }
+
+    fn save(&mut self, now: Time) -> Result<Arc<[u8]>, PluginError> {
+        let (instance, saved) = save_at(self.ready()?, now)?;
+        let saved: Arc<[u8]> = saved?.into();
+        (self.instance, self.saved) = (Some(instance), Some(saved.clone()));
+        Ok(saved)
+    }
+
+    fn plan(&mut self, now: Time, keys: &[KeyState], actions_max: u32) -> Result<Vec<Action>, PluginError> {
         let states: Vec<_> = keys.iter().map(convert::state).collect();
-        let instance = self.ready(warmer)?;
+        let instance = self.ready()?;
         let call = instance.within_limits("plan", now);
         let plan = |s: &mut Instance| {
             s.world.tiergate_plugin_warmer().call_plan(&mut s.store, now.micros(), &states, actions_max)
@@ -141,8 +279,8 @@ impl Running {
                 return Err(error);
             }
         };
-        let (instance, saved) = save(instance)?;
-        self.saved = Some(saved?);
+        let (instance, saved) = save_at(instance, now)?;
+        self.saved = Some(saved?.into());
         if !instance.is_worn() {
             self.instance = Some(instance);
         }
@@ -150,24 +288,59 @@ impl Running {
     }
 
     /// The instance, or a new one that knows what the last one knew.
-    fn ready(&mut self, warmer: &Loaded<WarmerPlugin>) -> Result<Instance, PluginError> {
-        if let Some(instance) = self.instance.take() {
+    fn ready(&mut self) -> Result<Instance, PluginError> {
+        if let Some(mut instance) = self.instance.take() {
+            instance.patience = self.patience;
             return Ok(instance);
         }
-        let Some(saved) = &self.saved else { return warmer.start() };
-        match restore(warmer.start()?, saved) {
+        let Some(saved) = &self.saved else { return self.start() };
+        match restore(self.start()?, saved) {
             Ok((instance, Ok(()))) => return Ok(instance),
             Ok((_, Err(error))) | Err(error) => {
                 tracing::warn!(%error, "the warmer does not take its own state back; it starts without");
             }
         }
         self.saved = None;
-        warmer.start()
+        self.start()
+    }
+
+    fn start(&self) -> Result<Instance, PluginError> {
+        let mut instance = self.generation.plugin.warmer.start()?;
+        instance.patience = self.patience;
+        Ok(instance)
+    }
+}
+
+impl Runner for Planner {
+    const STATEFUL: bool = true;
+
+    fn answer(&mut self, question: &Question) -> (Answer, Faults) {
+        let planned = match question {
+            Question::Plan { now, keys, actions_max } => self.plan(*now, keys, *actions_max),
+            other => {
+                let cause = Cause::Unsupported("a warmer has no such call".to_owned());
+                Err(self.generation.identity.error(Some(other.call()), cause))
+            }
+        };
+        Answer::of(planned, Answer::Planned)
+    }
+
+    fn seed(&mut self, state: &[u8]) -> Result<(), PluginError> {
+        self.restore(&state.into())
+    }
+
+    fn deadline(&self, _: &Question) -> Duration {
+        self.generation.plugin.warmer.deadline()
     }
 }
 
 fn save(instance: Instance) -> Result<Answered<WarmerPlugin, Vec<u8>>, PluginError> {
-    let call = instance.within_limits("save", Time::now());
+    save_at(instance, Time::now())
+}
+
+/// `now` is the time of the plan that led to the state, so that a replay of the plan is a replay of this.
+fn save_at(instance: Instance, now: Time) -> Result<Answered<WarmerPlugin, Vec<u8>>, PluginError> {
+    let call = instance.within_limits("save", now);
     instance.ask(call, |s| s.world.tiergate_plugin_state().call_save(&mut s.store))
 }
 
@@ -200,7 +373,7 @@ mod tests {
         let (identity, policy) = (loaded.identity.clone(), Policy::new(loaded).unwrap());
         assert_eq!(policy.watches, [Key::new("good").unwrap()]);
         let slot = Slot::new("warmer".into(), identity, Arc::new(policy));
-        (dir, WarmerSlot::new(slot))
+        (dir, WarmerSlot::new(slot, 1 << 20))
     }
 
     async fn plan(warmer: &WarmerSlot, budget: u32) -> Result<Action, String> {

@@ -1,0 +1,124 @@
+//! Where two versions of a plugin answer otherwise: documents and views as JSON, field by field; plans as actions; payloads as
+//! canonical bytes, with kind, repairs and rejections.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::plugin::call::{Answer, Question};
+use crate::plugin::tape::json;
+
+/// The longest value of an example in bytes; the rest is cut.
+const SHOWN_BYTES_MAX: usize = 200;
+
+/// Where two answers first differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::plugin) struct Difference {
+    /// What of the answer: a view, a document, an action, the payload.
+    pub(in crate::plugin) what: String,
+    /// A JSON pointer (RFC 6901).
+    pub(in crate::plugin) path: String,
+    /// What the active version says there.
+    pub(in crate::plugin) active: String,
+    /// What the other says there.
+    pub(in crate::plugin) other: String,
+    /// Places that differ.
+    pub(in crate::plugin) places: usize,
+}
+
+/// Compares two answers to one question, part by part: answers how many parts there are, and those that differ.
+pub(in crate::plugin) fn differences(question: &Question, active: &Answer, other: &Answer) -> (usize, Vec<Difference>) {
+    if let (Question::Compose { views, .. }, Answer::Composed(a), Answer::Composed(b)) = (question, active, other)
+        && a.len() == b.len()
+    {
+        let parts = views.iter().zip(a.iter().zip(b));
+        let found = parts.filter_map(|(view, (a, b))| bodies(&format!("view {} of {}", view.name, view.limit), a, b));
+        return (views.len(), found.collect());
+    }
+    if let (Answer::Published(a), Answer::Published(b)) = (active, other) {
+        let same_keys =
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (&a.key, a.ttl_seconds) == (&b.key, b.ttl_seconds));
+        if same_keys {
+            let parts = a.iter().zip(b).filter_map(|(a, b)| bodies(&format!("document {}", a.key), &a.body, &b.body));
+            return (a.len(), parts.collect());
+        }
+    }
+    if let (Answer::Failed(a), Answer::Failed(b)) = (active, other)
+        && a.cause.label() == b.cause.label()
+    {
+        return (1, Vec::new());
+    }
+    let (a, b) = (json::answer(active), json::answer(other));
+    (1, values(question.call(), &a, &b).into_iter().collect())
+}
+
+/// Bodies that are the same JSON are the same.
+fn bodies(what: &str, a: &Bytes, b: &Bytes) -> Option<Difference> {
+    if a == b {
+        return None;
+    }
+    match (serde_json::from_slice(a), serde_json::from_slice(b)) {
+        (Ok(a), Ok(b)) => values(what, &a, &b),
+        _ => values(what, &json::text(a), &json::text(b)),
+    }
+}
+
+/// Where two values first differ.
+pub(in crate::plugin) fn values(what: &str, a: &Value, b: &Value) -> Option<Difference> {
+    if a == b {
+        return None;
+    }
+    let patch = json_patch::diff(a, b);
+    // Of all places the first one, as a reader meets them.
+    let path = patch.0.first().map(|operation| operation.path().to_string()).unwrap_or_default();
+    let at = |value: &Value| match value.pointer(&path) {
+        None => "absent".to_owned(),
+        Some(value) => crate::plugin::answer::one_line(&value.to_string(), SHOWN_BYTES_MAX),
+    };
+    Some(Difference { what: what.to_owned(), active: at(a), other: at(b), path, places: patch.0.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::market::{Publication, ViewRequest};
+    use crate::record::{Key, Time};
+
+    fn views(bodies: &[&'static str]) -> Answer {
+        Answer::Composed(bodies.iter().map(|body| Bytes::from_static(body.as_bytes())).collect())
+    }
+
+    fn compose(names: &[&str]) -> Question {
+        let views = names.iter().map(|name| ViewRequest { name: (*name).to_owned(), limit: 10 }).collect();
+        Question::Compose { now: Time::default(), views, documents: Arc::from([]) }
+    }
+
+    #[test]
+    fn views_are_compared_as_json_field_by_field_and_the_first_place_is_named() {
+        let question = compose(&["a", "b"]);
+        let active = views(&[r#"{"x": 1, "y": [1, {"z": 2}]}"#, "{}"]);
+        let same = views(&[r#"{"y":[1,{"z":2}],"x":1}"#, "{}"]);
+        assert_eq!(differences(&question, &active, &same), (2, vec![]), "form is no difference");
+        let (parts, found) = differences(&question, &active, &views(&[r#"{"x":1,"y":[1,{"z":3}]}"#, "{}"]));
+        let expected = Difference {
+            what: "view a of 10".into(),
+            path: "/y/1/z".into(),
+            active: "2".into(),
+            other: "3".into(),
+            places: 1,
+        };
+        assert_eq!((parts, found), (2, vec![expected]));
+    }
+
+    #[test]
+    fn a_document_that_only_one_publishes_is_a_difference() {
+        let publication =
+            |key: &str| Publication { key: Key::new(key).unwrap(), body: Bytes::from_static(b"{}"), ttl_seconds: 1 };
+        let question = Question::Documents { now: Time::default() };
+        let (one, none) = (Answer::Published(vec![publication("k")]), Answer::Published(vec![]));
+        assert_eq!(differences(&question, &one, &one.clone()), (1, vec![]));
+        let (_, found) = differences(&question, &one, &none);
+        assert_eq!((found.len(), &*found[0].path, &*found[0].other), (1, "/published/0", "absent"));
+    }
+}

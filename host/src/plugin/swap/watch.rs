@@ -1,0 +1,202 @@
+//! What runs beside the active version of a slot: a candidate in shadow, or the version before on probation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use super::{Operator, SwapError, refused};
+use crate::plugin::Plugins;
+use crate::plugin::bindings::{AggregatorPlugin, CodecPlugin, WarmerPlugin, World as _};
+use crate::plugin::shadow::{Mode, Report};
+use crate::plugin::slot::SlotStatus;
+use crate::plugin::tape::file;
+
+/// How often a version on probation is held against its bounds.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The longest that a rollback is put off until the version before has heard all that it missed.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+/// See [`CATCH_UP_MAX`].
+const CATCH_UP_LOOK: Duration = Duration::from_millis(2);
+
+/// Who ends a probation, in the audit log.
+const PROBATION: &str = "probation";
+
+impl Operator {
+    /// Lets the candidate of a slot run beside the active version, from its state on. Nothing of it is served.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the version before the active one runs there, because that one is on probation.
+    pub async fn shadow(&self, slot: &str, by: &str) -> Result<SlotStatus, SwapError> {
+        let _turn = self.turn.lock().await;
+        let shadowed = match self.shadow_in_turn(slot).await {
+            Ok(()) => self.status_of(slot),
+            Err(error) => Err(error),
+        };
+        let about = shadowed.as_ref().ok().and_then(|status| status.candidate.clone());
+        self.tell("shadow", slot, about, shadowed.as_ref().map(|_| None), by)?;
+        shadowed
+    }
+
+    async fn shadow_in_turn(&self, slot: &str) -> Result<(), SwapError> {
+        let status = self.status_of(slot)?;
+        if status.beside.is_some_and(|beside| beside.mode == Mode::Probation) {
+            let why = format!(
+                "slot `{slot}` is on probation, and its version before runs beside it; wait until that ends, or roll back"
+            );
+            return Err(SwapError::Refused(why));
+        }
+        let none = || SwapError::Nothing { slot: slot.to_owned(), what: "candidate; load one first".to_owned() };
+        let Plugins { codecs, aggregator, warmer } = &self.plugins;
+        if let Some((at, found)) = codecs.slot(slot) {
+            let candidate = found.candidate().ok_or_else(none)?;
+            return codecs.accompany(at, &candidate, Mode::Shadow).map_err(refused);
+        }
+        if **aggregator.slot().name() == *slot {
+            let candidate = aggregator.slot().candidate().ok_or_else(none)?;
+            return aggregator.shadow(candidate).await.map_err(|error| SwapError::Refused(error.to_string()));
+        }
+        let candidate = warmer.slot().candidate().ok_or_else(none)?;
+        let warmer = warmer.clone();
+        let shadowed = spawn_blocking(move || warmer.shadow(&candidate)).await;
+        shadowed.map_err(|died| SwapError::Refused(format!("the shadow died: {died}")))?.map_err(refused)
+    }
+
+    /// What the companion of a slot has found so far; when there is none, what the last one had found when it ended.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such slot, or nothing ever ran beside its active version.
+    pub fn report(&self, slot: &str) -> Result<Report, SwapError> {
+        self.slot(slot)?;
+        let nothing = || SwapError::Nothing {
+            slot: slot.to_owned(),
+            what: "report; `shadow` a candidate, or `use` one with probation".to_owned(),
+        };
+        self.current(slot).or_else(|| self.reports().get(slot).cloned()).ok_or_else(nothing)
+    }
+
+    /// The last calls of a slot, as a file.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such slot.
+    pub fn tape(&self, slot: &str) -> Result<Vec<u8>, SwapError> {
+        let Plugins { codecs, aggregator, warmer } = &self.plugins;
+        let (world, entries) = if let Some((at, _)) = codecs.slot(slot) {
+            (CodecPlugin::NAME, codecs.tap(at).entries())
+        } else if **aggregator.slot().name() == *slot {
+            (AggregatorPlugin::NAME, aggregator.tap().entries())
+        } else if **warmer.slot().name() == *slot {
+            (WarmerPlugin::NAME, warmer.tap().entries())
+        } else {
+            return Err(self.no_slot(slot));
+        };
+        Ok(file::write(slot, world, &entries))
+    }
+
+    /// Watches the version that was just used until its probation is over, rolls it back when it crosses a bound, and
+    /// confirms it when it does not.
+    pub(super) fn watch(self: &Arc<Self>, slot: &str, generation: u64) {
+        let (operator, slot) = (self.clone(), slot.to_owned());
+        tokio::spawn(async move {
+            let ends = Instant::now() + operator.config.probation.lasts;
+            while let Some(report) = operator.on_probation(&slot, generation) {
+                let over = Instant::now() >= ends;
+                let ended = match report.breach(&operator.config.probation.bounds) {
+                    Some(why) => operator.roll_back_because(&slot, generation, why).await,
+                    None if over => operator.confirm(&slot, generation).await,
+                    None => {
+                        sleep(LOOK_EVERY).await;
+                        continue;
+                    }
+                };
+                if let Err(error) = ended {
+                    tracing::error!(slot, generation, %error, "a probation ended otherwise than it should");
+                }
+                return;
+            }
+        });
+    }
+
+    /// Gives the version that runs beside the active one time to hear what waits for it, so that nobody waits for it later.
+    pub(super) async fn catch_up(&self, slot: &str) {
+        let Plugins { aggregator, warmer, .. } = &self.plugins;
+        let caught_up = || match slot {
+            slot if **aggregator.slot().name() == *slot => aggregator.tap().has_caught_up(),
+            slot if **warmer.slot().name() == *slot => warmer.tap().has_caught_up(),
+            // Codecs have nothing to know.
+            _ => true,
+        };
+        let until = Instant::now() + CATCH_UP_MAX;
+        while !caught_up() && Instant::now() < until {
+            sleep(CATCH_UP_LOOK).await;
+        }
+    }
+
+    /// What was found of this generation, as long as it is on probation.
+    fn on_probation(&self, slot: &str, generation: u64) -> Option<Report> {
+        let is_active = self.status_of(slot).is_ok_and(|status| status.generation == generation);
+        self.current(slot).filter(|report| is_active && report.mode == Mode::Probation)
+    }
+
+    async fn roll_back_because(self: &Arc<Self>, slot: &str, generation: u64, why: String) -> Result<(), SwapError> {
+        tracing::warn!(
+            slot,
+            generation,
+            why,
+            "the new version did not pass its probation; the one before serves again"
+        );
+        let nothing = "previous version";
+        self.swap_if(("rollback", slot), false, PROBATION, nothing, Some((generation, why))).await.map(drop)
+    }
+
+    async fn confirm(&self, slot: &str, generation: u64) -> Result<(), SwapError> {
+        let _turn = self.turn.lock().await;
+        if self.on_probation(slot, generation).is_none() {
+            return Ok(());
+        }
+        self.part(slot, |_| true)?;
+        let about = self.status_of(slot)?.active();
+        self.tell("confirm", slot, Some(about), Ok(None), PROBATION)
+    }
+
+    /// Ends what runs beside the active version of a slot, if it is the generation that is meant, and keeps its report.
+    pub(super) fn part(&self, slot: &str, is_meant: impl FnOnce(u64) -> bool) -> Result<(), SwapError> {
+        self.slot(slot)?;
+        self.remember(slot);
+        let Plugins { codecs, aggregator, warmer } = &self.plugins;
+        if let Some((at, _)) = codecs.slot(slot) {
+            let parted = codecs.tap(at).part(|companion| is_meant(companion.generation()));
+            parted.into_iter().for_each(|companion| companion.dismiss());
+        } else if **aggregator.slot().name() == *slot {
+            let parted = aggregator.tap().part(|companion| is_meant(companion.generation()));
+            parted.into_iter().for_each(|companion| companion.dismiss());
+        } else {
+            let parted = warmer.tap().part(|companion| is_meant(companion.generation()));
+            parted.into_iter().for_each(|companion| companion.dismiss());
+        }
+        Ok(())
+    }
+
+    /// Keeps what the companion of a slot has found, before it goes.
+    pub(super) fn remember(&self, slot: &str) {
+        if let Some(report) = self.current(slot) {
+            self.reports().insert(slot.to_owned(), report);
+        }
+    }
+
+    fn current(&self, slot: &str) -> Option<Report> {
+        let Plugins { codecs, aggregator, warmer } = &self.plugins;
+        if let Some((at, _)) = codecs.slot(slot) {
+            return codecs.tap(at).report();
+        }
+        if **aggregator.slot().name() == *slot {
+            return aggregator.tap().report();
+        }
+        warmer.tap().report()
+    }
+}

@@ -1,0 +1,206 @@
+//! Candidates that are judged before they are used, versions on probation, and tapes of what was decided.
+
+use std::process::{Command, Output};
+
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::{Value, json};
+use tiergate::plugin::built_in;
+use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, moved_to_now};
+
+/// Two signals of a symbol: which of them is shown is the aggregator's `dedupe`.
+const HIGHEST: &str = r#"{"dedupe":"highest"}"#;
+
+async fn post(gateway: &Gateway, path: &str, body: impl Into<Bytes>) -> Reply {
+    gateway.admin_send(Method::POST, &format!("/api/admin/plugins/{path}"), body.into()).await
+}
+
+async fn load(gateway: &Gateway, slot: &str, config: &str) {
+    let component = built_in(slot).expect("a built-in plugin").to_vec();
+    let config: String = config.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let reply = post(gateway, &format!("{slot}/load?config={config}"), component).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+async fn step(gateway: &Gateway, path: &str) -> Value {
+    let reply = post(gateway, path, "").await;
+    assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    reply.json()
+}
+
+async fn report(gateway: &Gateway, slot: &str) -> Value {
+    gateway.admin_get(&format!("/api/admin/plugins/{slot}/report")).await.json()
+}
+
+/// Posts signals of one symbol with these scores, one after the other.
+async fn ingest(gateway: &Gateway, scores: &[u32]) {
+    for score in scores {
+        let body = json!({ "symbol": "AUSDT", "confluence_score": score, "price": 10, "change_24h": 1.5 }).to_string();
+        let reply = gateway.ingest(body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
+async fn score(gateway: &Gateway) -> Option<f64> {
+    gateway.get("/api/dashboard/symbols").await.json()["symbols"][0]["score"].as_f64()
+}
+
+#[tokio::test]
+async fn a_candidate_with_other_formulas_is_shadowed_read_used_and_rolled_back_and_no_signal_is_lost() {
+    let gateway = Gateway::with().config("[plugins.probation]\nlasts = \"10m\"").start().await;
+    ingest(&gateway, &[50]).await;
+    load(&gateway, "aggregator", HIGHEST).await;
+    let shadowed = step(&gateway, "aggregator/shadow").await;
+    assert_eq!((&shadowed["beside"]["mode"], &shadowed["generation"]), (&json!("shadow"), &json!(1)));
+    ingest(&gateway, &[80, 40]).await;
+    let found = eventually("a difference is reported", async || {
+        let report = report(&gateway, "aggregator").await;
+        (report["different"].as_u64()? > 0).then_some(report)
+    })
+    .await;
+    assert_eq!(found["state"], "taken over by `restore`", "{found:#}");
+    let example = found["examples"].as_array().expect("examples").iter().find(|example| example["call"] == "documents");
+    let example = example.unwrap_or_else(|| panic!("a document differs: {found:#}"));
+    assert!(example["path"].as_str().is_some_and(|path| path.contains("score")), "{example:#}");
+    assert_eq!((&found["active"]["faults"], &found["other"]["faults"]), (&json!({}), &json!({})));
+    assert!(found["other"]["mean_us"].as_f64().is_some_and(|mean| mean > 0.0), "{found:#}");
+    eventually("the active one serves", async || (score(&gateway).await == Some(40.0)).then_some(())).await;
+
+    let used = step(&gateway, "aggregator/use").await;
+    assert_eq!((&used["generation"], &used["beside"]["mode"]), (&json!(2), &json!("probation")));
+    ingest(&gateway, &[90, 30]).await;
+    eventually("the new one serves", async || (score(&gateway).await == Some(90.0)).then_some(())).await;
+    let back = step(&gateway, "aggregator/rollback").await;
+    assert_eq!((&back["generation"], &back["beside"]), (&json!(1), &Value::Null));
+    // What came while the other one served is known to the one that came back: its own newest, not the handed-over highest.
+    ingest(&gateway, &[35]).await;
+    eventually("the old one serves, by its own rule", async || (score(&gateway).await == Some(35.0)).then_some(()))
+        .await;
+    let audit = gateway.admin_get("/api/admin/audit").await.json()["audit"].clone();
+    let steps: Vec<_> = audit.as_array().expect("entries").iter().map(|entry| entry["step"].clone()).collect();
+    assert_eq!(steps, ["rollback", "use", "shadow", "load"], "{audit:#}");
+    assert!(audit[0]["note"].as_str().is_some_and(|note| note.contains("went on beside")), "{audit:#}");
+}
+
+#[tokio::test]
+async fn the_same_version_in_shadow_differs_in_nothing_in_any_slot() {
+    let gateway = Gateway::with().start().await;
+    for slot in ["codecs", "aggregator", "warmer"] {
+        load(&gateway, slot, "{}").await;
+        step(&gateway, &format!("{slot}/shadow")).await;
+    }
+    assert_eq!(gateway.put("market:overview", moved_to_now(&fixture("market:overview.json"))).await.status, 200);
+    assert_eq!(gateway.put("market:overview", "[1").await.status, 422);
+    ingest(&gateway, &[50, 60, 40]).await;
+    for (slot, call) in
+        [("codecs", "decode"), ("aggregator", "compose"), ("aggregator", "documents"), ("warmer", "plan")]
+    {
+        let report = eventually("it was asked", async || {
+            let report = report(&gateway, slot).await;
+            (report["by_call"][call]["answers"].as_u64()? > 1).then_some(report)
+        })
+        .await;
+        assert_eq!((&report["different"], &report["skipped"]), (&json!(0), &json!(0)), "{slot}: {report:#}");
+    }
+    // It is not a candidate any more, so nothing is beside the active one.
+    step(&gateway, "codecs/discard?generation=2").await;
+    let slots = gateway.admin_get("/api/admin/plugins").await.json()["slots"].clone();
+    let beside =
+        |slot: &str| slots.as_array().expect("slots").iter().find(|s| s["slot"] == slot).expect("it")["beside"].clone();
+    assert_eq!((beside("codecs"), beside("warmer")["mode"].clone()), (Value::Null, json!("shadow")));
+}
+
+#[tokio::test]
+async fn a_version_that_passes_its_probation_is_confirmed_and_one_on_probation_is_not_shadowed() {
+    let gateway = Gateway::with().config("[plugins.probation]\nlasts = \"2s\"").start().await;
+    load(&gateway, "warmer", "{}").await;
+    step(&gateway, "warmer/use").await;
+    load(&gateway, "warmer", r#"{"tasks":[]}"#).await;
+    let refused = post(&gateway, "warmer/shadow", "").await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains("on probation"), "{}", refused.text());
+    eventually("it is confirmed", async || {
+        let audit = gateway.admin_get("/api/admin/audit").await.json()["audit"].clone();
+        (audit[0]["step"] == "confirm" && audit[0]["by"] == "probation").then_some(())
+    })
+    .await;
+    step(&gateway, "warmer/shadow").await;
+    let report = eventually("plans are compared as actions", async || {
+        let report = report(&gateway, "warmer").await;
+        (report["different"].as_u64()? > 0).then_some(report)
+    })
+    .await;
+    assert!(report["examples"][0]["path"].as_str().is_some_and(|path| path.starts_with("/actions/")), "{report:#}");
+}
+
+/// What a version of the codec finds wrong that it must not find wrong.
+#[tokio::test]
+async fn a_version_that_refuses_more_is_rolled_back_by_itself_and_the_reason_is_in_the_audit_log() {
+    // The codec of Binance's tickers claims other keys, so it knows none of those that the slot is asked about.
+    let gateway = Gateway::with()
+        .config("[plugins]\ncodecs = [{ name = \"codecs\" }]\n[plugins.probation]\nlasts = \"10m\"")
+        .start()
+        .await;
+    let binance = built_in("binance").expect("a component").to_vec();
+    let reply = post(&gateway, "codecs/load", binance).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    step(&gateway, "codecs/use").await;
+    // Its claim takes what it refuses and the old one does not.
+    let key = "binance:ticker-24hr";
+    let audit = eventually("it is rolled back", async || {
+        let reply = gateway.put(key, r#"{"n": 1}"#).await;
+        assert!([200, 422].contains(&reply.status.as_u16()), "{}", reply.text());
+        let audit = gateway.admin_get("/api/admin/audit").await.json()["audit"].clone();
+        (audit[0]["step"] == "rollback").then_some(audit)
+    })
+    .await;
+    assert_eq!(audit[0]["by"], "probation");
+    assert!(audit[0]["note"].as_str().is_some_and(|note| note.contains("refuses 100.0 %")), "{audit:#}");
+    assert_eq!(gateway.put(key, r#"{"n": 1}"#).await.status, 200, "the old one serves");
+    assert!(report(&gateway, "codecs").await["active"]["rejections"].as_u64().is_some_and(|refused| refused > 0));
+}
+
+#[tokio::test]
+async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_it_would_have_decided() {
+    let gateway = Gateway::with().start().await;
+    assert_eq!(gateway.put("market:overview", moved_to_now(&fixture("market:overview.json"))).await.status, 200);
+    assert_eq!(gateway.put("market:overview", "[1").await.status, 422);
+    ingest(&gateway, &[50, 80, 40]).await;
+    eventually("it is shown", async || (score(&gateway).await == Some(40.0)).then_some(())).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
+    let run = |args: &[&str]| -> Output { Command::new(binary()).arg("plugin").args(args).output().expect("it runs") };
+    for slot in ["codecs", "aggregator", "warmer"] {
+        eventually("it was asked", async || {
+            let tape = gateway.admin_get(&format!("/api/admin/plugins/{slot}/tape")).await.text();
+            (tape.lines().count() > 2).then_some(())
+        })
+        .await;
+        let tape = path(&format!("{slot}.tape"));
+        let token = gateway.data_dir().join("admin.token").to_str().expect("text").to_owned();
+        let admin = format!("http://{}", gateway.admin);
+        let saved = run(&["tape", slot, &tape, "--admin", &admin, "--admin-token-file", &token]);
+        assert!(saved.status.success(), "{}", String::from_utf8_lossy(&saved.stderr));
+        let component = path(&format!("{slot}.wasm"));
+        std::fs::write(&component, built_in(slot).expect("a component")).expect("written");
+        let replayed = run(&["replay", &component, &tape]);
+        let said: Value = serde_json::from_slice(&replayed.stdout)
+            .unwrap_or_else(|_| panic!("{slot}: {}", String::from_utf8_lossy(&replayed.stderr)));
+        assert_eq!(replayed.status.code(), Some(0), "{slot}: {said:#}");
+        assert_eq!(said["identical"], said["calls"], "{slot}: {said:#}");
+        assert!(said["calls"].as_u64().is_some_and(|calls| calls > 0), "{slot}");
+    }
+    let otherwise = run(&["replay", &path("aggregator.wasm"), &path("aggregator.tape"), "--config", HIGHEST]);
+    let said: Value = serde_json::from_slice(&otherwise.stdout).expect("JSON");
+    assert_eq!(otherwise.status.code(), Some(3), "{said:#}");
+    assert!(said["different"].as_u64().is_some_and(|different| different > 0), "{said:#}");
+    let scores = said["examples"]
+        .as_array()
+        .expect("examples")
+        .iter()
+        .any(|e| e["then"] == "40.0" || e["now_answered"] == "80.0");
+    assert!(scores, "{said:#}");
+    let wrong = run(&["replay", &path("aggregator.wasm"), &path("codecs.wasm")]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("the tape: line 1"), "{wrong:?}");
+}

@@ -35,14 +35,20 @@ async fn report(gateway: &Gateway, slot: &str) -> Value {
 /// Posts signals of one symbol with these scores, one after the other.
 async fn ingest(gateway: &Gateway, scores: &[u32]) {
     for score in scores {
-        let body = json!({ "symbol": "AUSDT", "confluence_score": score, "price": 10, "change_24h": 1.5 }).to_string();
-        let reply = gateway.ingest(body).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        signal(gateway, "AUSDT", *score).await;
     }
 }
 
+async fn signal(gateway: &Gateway, symbol: &str, score: u32) {
+    let body = json!({ "symbol": symbol, "confluence_score": score, "price": 10, "change_24h": 1.5 }).to_string();
+    let reply = gateway.ingest(body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+/// The score of that symbol on the dashboard.
 async fn score(gateway: &Gateway) -> Option<f64> {
-    gateway.get("/api/dashboard/symbols").await.json()["symbols"][0]["score"].as_f64()
+    let view = gateway.get("/api/dashboard/symbols").await.json();
+    view["symbols"].as_array()?.iter().find(|symbol| symbol["symbol"] == "AUSDT")?["score"].as_f64()
 }
 
 #[tokio::test]
@@ -53,15 +59,18 @@ async fn a_candidate_with_other_formulas_is_shadowed_read_used_and_rolled_back_a
     let shadowed = step(&gateway, "aggregator/shadow").await;
     assert_eq!((&shadowed["beside"]["mode"], &shadowed["generation"]), (&json!("shadow"), &json!(1)));
     ingest(&gateway, &[80, 40]).await;
-    let found = eventually("a difference is reported", async || {
+    // By the candidate's rule the 40 changed nothing. When another symbol does, both publish, and the two differ in a field.
+    signal(&gateway, "BUSDT", 60).await;
+    let (found, example) = eventually("a difference in a field is reported", async || {
         let report = report(&gateway, "aggregator").await;
-        (report["different"].as_u64()? > 0).then_some(report)
+        let differs = |example: &&Value| example["path"].as_str().is_some_and(|path| path.contains("score"));
+        let example = report["examples"].as_array()?.iter().find(differs)?.clone();
+        Some((report, example))
     })
     .await;
     assert_eq!(found["state"], "taken over by `restore`", "{found:#}");
-    let example = found["examples"].as_array().expect("examples").iter().find(|example| example["call"] == "documents");
-    let example = example.unwrap_or_else(|| panic!("a document differs: {found:#}"));
-    assert!(example["path"].as_str().is_some_and(|path| path.contains("score")), "{example:#}");
+    assert_eq!((&example["call"], &example["what"]), (&json!("documents"), &json!("document analysis:signals")));
+    assert_eq!((&example["active"], &example["other"]), (&json!("50.0"), &json!("70.0")), "{example:#}");
     assert_eq!((&found["active"]["faults"], &found["other"]["faults"]), (&json!({}), &json!({})));
     assert!(found["other"]["mean_us"].as_f64().is_some_and(|mean| mean > 0.0), "{found:#}");
     eventually("the active one serves", async || (score(&gateway).await == Some(40.0)).then_some(())).await;
@@ -115,7 +124,8 @@ async fn a_version_that_passes_its_probation_is_confirmed_and_one_on_probation_i
     let gateway = Gateway::with().config("[plugins.probation]\nlasts = \"2s\"").start().await;
     load(&gateway, "warmer", "{}").await;
     step(&gateway, "warmer/use").await;
-    load(&gateway, "warmer", r#"{"tasks":[]}"#).await;
+    let task = r#"{"tasks":[{"key":"app:notes","priority":3,"interval_seconds":60,"placeholder":{"items":[]}}]}"#;
+    load(&gateway, "warmer", task).await;
     let refused = post(&gateway, "warmer/shadow", "").await;
     assert_eq!(refused.status, 422);
     assert!(refused.text().contains("on probation"), "{}", refused.text());
@@ -126,11 +136,16 @@ async fn a_version_that_passes_its_probation_is_confirmed_and_one_on_probation_i
     .await;
     step(&gateway, "warmer/shadow").await;
     let report = eventually("plans are compared as actions", async || {
+        // A key that is read is in the plans; only the candidate has a task for it.
+        assert_eq!(gateway.get("/api/cache/app:notes").await.status, 404);
         let report = report(&gateway, "warmer").await;
         (report["different"].as_u64()? > 0).then_some(report)
     })
     .await;
-    assert!(report["examples"][0]["path"].as_str().is_some_and(|path| path.starts_with("/actions/")), "{report:#}");
+    assert!(
+        report["examples"][0]["path"].as_str().is_some_and(|path| path.starts_with("/actions/app:notes/")),
+        "{report:#}"
+    );
 }
 
 /// What a version of the codec finds wrong that it must not find wrong.
@@ -166,6 +181,7 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
     assert_eq!(gateway.put("market:overview", moved_to_now(&fixture("market:overview.json"))).await.status, 200);
     assert_eq!(gateway.put("market:overview", "[1").await.status, 422);
     ingest(&gateway, &[50, 80, 40]).await;
+    signal(&gateway, "BUSDT", 60).await;
     eventually("it is shown", async || (score(&gateway).await == Some(40.0)).then_some(())).await;
     let dir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
@@ -194,12 +210,10 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
     let said: Value = serde_json::from_slice(&otherwise.stdout).expect("JSON");
     assert_eq!(otherwise.status.code(), Some(3), "{said:#}");
     assert!(said["different"].as_u64().is_some_and(|different| different > 0), "{said:#}");
-    let scores = said["examples"]
-        .as_array()
-        .expect("examples")
-        .iter()
-        .any(|e| e["then"] == "40.0" || e["now_answered"] == "80.0");
-    assert!(scores, "{said:#}");
+    let example = &said["examples"][0];
+    assert_eq!(example["call"], "documents", "{said:#}");
+    let place = "/published/analysis:signals";
+    assert!(example["path"].as_str().is_some_and(|path| path.starts_with(place)), "{said:#}");
     let wrong = run(&["replay", &path("aggregator.wasm"), &path("codecs.wasm")]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("the tape: line 1"), "{wrong:?}");

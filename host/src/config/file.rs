@@ -420,8 +420,7 @@ impl Probation {
         if !(0.0..=1.0).contains(&self.rejections_max) {
             mistakes.push(Mistake::new("plugins.probation.rejections_max", "must be from 0 to 1"));
         }
-        // Not a number is no multiple either.
-        if !(self.latency_max >= 1.0) {
+        if self.latency_max.is_nan() || self.latency_max < 1.0 {
             mistakes.push(Mistake::new("plugins.probation.latency_max", "must be at least 1"));
         }
         let Self { lasts, faults_max, rejections_max, latency_max } = self;

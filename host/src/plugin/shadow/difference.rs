@@ -1,11 +1,14 @@
 //! Where two versions of a plugin answer otherwise: documents and views as JSON, field by field; plans as actions; payloads as
 //! canonical bytes, with kind, repairs and rejections.
 
-use bytes::Bytes;
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::market::Publication;
 use crate::plugin::call::{Answer, Question};
-use crate::plugin::tape::json;
+use crate::plugin::tape::json as words;
 
 /// The longest value of an example in bytes; the rest is cut.
 const SHOWN_BYTES_MAX: usize = 200;
@@ -35,20 +38,36 @@ pub(in crate::plugin) fn differences(question: &Question, active: &Answer, other
         return (views.len(), found.collect());
     }
     if let (Answer::Published(a), Answer::Published(b)) = (active, other) {
-        let same_keys =
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (&a.key, a.ttl_seconds) == (&b.key, b.ttl_seconds));
-        if same_keys {
-            let parts = a.iter().zip(b).filter_map(|(a, b)| bodies(&format!("document {}", a.key), &a.body, &b.body));
-            return (a.len(), parts.collect());
-        }
+        return publications(a, b);
     }
     if let (Answer::Failed(a), Answer::Failed(b)) = (active, other)
         && a.cause.label() == b.cause.label()
     {
         return (1, Vec::new());
     }
-    let (a, b) = (json::answer(active), json::answer(other));
+    let (a, b) = (words::answer(active), words::answer(other));
     (1, values(question.call(), &a, &b).into_iter().collect())
+}
+
+/// Compares what two versions publish, document by document.
+fn publications(a: &[Publication], b: &[Publication]) -> (usize, Vec<Difference>) {
+    let by_key = |published: &'_ [Publication]| -> BTreeMap<String, Publication> {
+        published.iter().map(|one| (one.key.to_string(), one.clone())).collect()
+    };
+    let (a, b) = (by_key(a), by_key(b));
+    let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+    let one = |key: &&String| {
+        let what = format!("document {key}");
+        let shown = |one: Option<&Publication>| one.map_or("absent", |_| "published").to_owned();
+        match (a.get(*key), b.get(*key)) {
+            (Some(a), Some(b)) if a.ttl_seconds != b.ttl_seconds => {
+                values(&what, &json!({ "ttl_seconds": a.ttl_seconds }), &json!({ "ttl_seconds": b.ttl_seconds }))
+            }
+            (Some(a), Some(b)) => bodies(&what, &a.body, &b.body),
+            (a, b) => Some(Difference { what, path: String::new(), active: shown(a), other: shown(b), places: 1 }),
+        }
+    };
+    (keys.len().max(1), keys.iter().filter_map(one).collect())
 }
 
 /// Bodies that are the same JSON are the same.
@@ -58,7 +77,7 @@ fn bodies(what: &str, a: &Bytes, b: &Bytes) -> Option<Difference> {
     }
     match (serde_json::from_slice(a), serde_json::from_slice(b)) {
         (Ok(a), Ok(b)) => values(what, &a, &b),
-        _ => values(what, &json::text(a), &json::text(b)),
+        _ => values(what, &words::text(a), &words::text(b)),
     }
 }
 
@@ -82,7 +101,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::market::{Publication, ViewRequest};
+    use crate::market::ViewRequest;
     use crate::record::{Key, Time};
 
     fn views(bodies: &[&'static str]) -> Answer {
@@ -119,6 +138,6 @@ mod tests {
         let (one, none) = (Answer::Published(vec![publication("k")]), Answer::Published(vec![]));
         assert_eq!(differences(&question, &one, &one.clone()), (1, vec![]));
         let (_, found) = differences(&question, &one, &none);
-        assert_eq!((found.len(), &*found[0].path, &*found[0].other), (1, "/published/0", "absent"));
+        assert_eq!((found.len(), &*found[0].what, &*found[0].other), (1, "document k", "absent"));
     }
 }

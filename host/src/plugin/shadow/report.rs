@@ -141,6 +141,9 @@ struct Side {
     took: Histogram<u64>,
 }
 
+/// The longest latency that is told apart: an hour.
+const TOOK_MAX_NANOS: u64 = 3_600_000_000_000;
+
 /// Significant digits of a latency.
 const DIGITS: u8 = 2;
 
@@ -236,7 +239,7 @@ impl Tally {
 
 impl Side {
     fn new() -> Self {
-        let took = Histogram::new(DIGITS).expect("a constant number of digits that a histogram can have");
+        let took = Histogram::new_with_bounds(1, TOOK_MAX_NANOS, DIGITS).expect("constants that a histogram can have");
         Self { faults: BTreeMap::new(), records: 0, rejections: 0, took }
     }
 

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::cache::Holding;
-use crate::market::{Document, Signal, ViewRequest};
+use crate::market::{Document, Publication, Signal, ViewRequest};
 use crate::plugin::call::{Answer, Question};
 use crate::record::{Digest, Key, Kind, Origin, Record, Time, Version};
 use crate::source::SourceState;
-use crate::warm::{Attempt, Fate, KeyState, Step};
+use crate::warm::{Action, Attempt, Fate, KeyState, Step};
 
 /// Bytes as a person reads them: a text where they are one, else `{"base64": ...}`.
 pub(in crate::plugin) fn text(bytes: &[u8]) -> Value {
@@ -22,7 +22,7 @@ pub(in crate::plugin) fn text(bytes: &[u8]) -> Value {
     }
 }
 
-/// An answer.
+/// An answer. Documents and actions are told by their keys: in which order they come says nothing.
 pub(in crate::plugin) fn answer(answer: &Answer) -> Value {
     match answer {
         Answer::Decoded(Ok(decoded)) => json!({ "decoded": {
@@ -36,22 +36,23 @@ pub(in crate::plugin) fn answer(answer: &Answer) -> Value {
         Answer::Ingested(rejected) => json!({ "rejected": rejected }),
         Answer::Observed => json!({ "observed": true }),
         Answer::Published(published) => {
-            let one = |p: &crate::market::Publication| json!({ "key": p.key.as_str(), "ttl_seconds": p.ttl_seconds, "body": text(&p.body) });
-            json!({ "published": published.iter().map(one).collect::<Vec<_>>() })
+            let one =
+                |p: &Publication| (p.key.to_string(), json!({ "ttl_seconds": p.ttl_seconds, "body": text(&p.body) }));
+            json!({ "published": published.iter().map(one).collect::<Map<_, _>>() })
         }
         Answer::Composed(bodies) => json!({ "views": bodies.iter().map(|body| text(body)).collect::<Vec<_>>() }),
         Answer::Planned(actions) => {
-            let one = |action: &crate::warm::Action| {
-                json!({
-                    "key": action.key.as_str(),
+            let one = |action: &Action| {
+                let told = json!({
                     "step": action.step.label(),
                     "body": if let Step::Placeholder(body) = &action.step { text(body) } else { Value::Null },
                     "priority": action.priority,
                     "next_at": action.next_at,
                     "reason": action.reason,
-                })
+                });
+                (action.key.to_string(), told)
             };
-            json!({ "actions": actions.iter().map(one).collect::<Vec<_>>() })
+            json!({ "actions": actions.iter().map(one).collect::<Map<_, _>>() })
         }
         Answer::Failed(error) => json!({ "failed": error.cause.label(), "message": error.to_string() }),
     }
@@ -67,7 +68,7 @@ pub(super) fn opened(answer: &Value) -> Value {
     for body in answer.get_mut("views").and_then(Value::as_array_mut).into_iter().flatten() {
         *body = open(body);
     }
-    for one in answer.get_mut("published").and_then(Value::as_array_mut).into_iter().flatten() {
+    for one in answer.get_mut("published").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
         one["body"] = open(&one["body"]);
     }
     answer

@@ -10,7 +10,7 @@ use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
 use crate::http::{self, App, Bound, Secret};
 use crate::market::{Market, MarketError};
-use crate::plugin::{Operator, PluginError, PluginSpec, Plugins};
+use crate::plugin::{Operator, PluginError, PluginSpec, Plugins, Watch};
 use crate::record::{Key, Record, TierName, Time};
 use crate::source::{self, Sources};
 use crate::telemetry::metrics;
@@ -23,6 +23,7 @@ pub struct Gateway {
     bound: Bound,
     market: Arc<Market>,
     warm: Arc<Warm>,
+    watch: Option<Watch>,
 }
 
 // === impl Gateway ===
@@ -36,6 +37,14 @@ impl Gateway {
     pub async fn new(config: Option<Config>, mut mistakes: Vec<Mistake>) -> Result<Self, Mistakes> {
         let Some(config) = config else { return Err(Mistakes(mistakes)) };
         let admin_token = prepare(&config.data_dir, &mut mistakes);
+        // First, so that what happens at the start is counted.
+        let metrics = match metrics::start() {
+            Ok(metrics) => Some(metrics),
+            Err(error) => {
+                mistakes.push(Mistake::new("metrics", error));
+                None
+            }
+        };
         let plugins = match Operator::new(config.plugins.clone(), &config.data_dir) {
             Ok(operator) => Some(operator),
             Err(errors) => {
@@ -53,13 +62,6 @@ impl Gateway {
                     mistakes.extend(wrong.into_iter().map(|(path, message)| Mistake::new(path, message)));
                     None
                 }
-            }
-        };
-        let metrics = match metrics::start() {
-            Ok(metrics) => Some(metrics),
-            Err(error) => {
-                mistakes.push(Mistake::new("metrics", error));
-                None
             }
         };
         let builder =
@@ -80,6 +82,8 @@ impl Gateway {
         let warm = Warm::new(config.warm, cache.clone(), sources.clone(), plugins.plugins().warmer.clone())
             .await
             .map_err(|error| Mistakes(vec![Mistake::new("plugins.warmer", error)]))?;
+        let plugins = Arc::new(plugins);
+        let watch = watch_plugins(config.plugins.watch.as_deref(), &config.data_dir, &plugins, &market)?;
         let app = App {
             config: config.http,
             cache,
@@ -88,9 +92,9 @@ impl Gateway {
             sources,
             metrics,
             admin_token,
-            plugins: Arc::new(plugins),
+            plugins,
         };
-        Ok(Self { app: Arc::new(app), bound, market, warm })
+        Ok(Self { app: Arc::new(app), bound, market, warm, watch })
     }
 
     /// The bound listeners.
@@ -110,8 +114,13 @@ impl Gateway {
         let market = tokio::spawn(self.market.run(drained));
         let warm = tokio::spawn(self.warm.run(stop.clone()));
         let tiers = tokio::spawn(self.app.cache.clone().watch_tiers());
+        let watch = self.watch.map(|watch| tokio::spawn(watch.run()));
         http::serve(self.app, self.bound, stop).await;
         tiers.abort();
+        // A swap that is cut off is as if it had not begun.
+        if let Some(watch) = watch {
+            watch.abort();
+        }
         tell.send_replace(true);
         for (room, task) in [("market", market), ("warmer", warm)] {
             if let Err(error) = task.await {
@@ -119,6 +128,21 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Watches the directory of plugins, if one is configured.
+fn watch_plugins(
+    dir: Option<&Path>,
+    data_dir: &Path,
+    plugins: &Arc<Operator>,
+    market: &Arc<Market>,
+) -> Result<Option<Watch>, Mistakes> {
+    let Some(dir) = dir else { return Ok(None) };
+    let market = market.clone();
+    // Another aggregator may compose the same documents otherwise.
+    let watch = Watch::new(dir, plugins.clone(), data_dir.join("watched.json"), move || market.recompose());
+    let mistake = |error| Mistakes(vec![Mistake::new("data_dir", format!("watched.json: {error}"))]);
+    watch.map(Some).map_err(mistake)
 }
 
 /// The sources, none of which is this gateway.

@@ -45,6 +45,7 @@ fn the_sample_is_taken_as_it_is_and_with_each_commented_key() {
         let value = match &*name {
             "data_dir" => Some(dir.path().join("data").display().to_string()),
             "unix" => Some(dir.path().join("tiergate.sock").display().to_string()),
+            "watch" => Some(dir.path().display().to_string()),
             // The README names no token that somebody could copy.
             "write_token" => Some("0123456789abcdef".to_owned()),
             _ => None,

@@ -50,14 +50,7 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Compile a component for this gateway, which starts this itself
     #[command(name = crate::plugin::child::SUBCOMMAND, hide = true)]
-    CompilePlugin {
-        /// The component
-        file: PathBuf,
-        /// Where the code is kept
-        cache_dir: PathBuf,
-        /// Under which digest
-        sha256: String,
-    },
+    CompilePlugin(crate::plugin::child::Task),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -86,8 +79,8 @@ enum Ended {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::CompilePlugin { file, cache_dir, sha256 }) = &cli.command {
-        return match crate::plugin::child::run(file, cache_dir, sha256) {
+    if let Some(Command::CompilePlugin(task)) = &cli.command {
+        return match task.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");
@@ -111,7 +104,7 @@ pub fn main() -> ExitCode {
             Some(Command::Plugin(args)) => plugin::run(args).await,
             Some(Command::Completions(args)) => completions::run(&args),
             // Done above, without a runtime.
-            Some(Command::CompilePlugin { .. }) => Ok(Ended::Done),
+            Some(Command::CompilePlugin(_)) => Ok(Ended::Done),
         }
     });
     // A blocked thread (standard input, say) must not keep the process.

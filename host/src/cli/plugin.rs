@@ -44,6 +44,9 @@ enum PluginCommand {
         /// The SHA-256 that it must have
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
+        /// The file with its minisign signature; by default FILE.minisig, if it is there
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
     },
     /// Ask the candidate what the active version is asked; nothing of it is served
     Shadow {
@@ -113,11 +116,18 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
         PluginCommand::Replay { component, tape, config } => return replay(component, &tape, config.as_deref()),
         PluginCommand::List => (Method::GET, "/api/admin/plugins".to_owned(), Bytes::new()),
         PluginCommand::Audit => (Method::GET, "/api/admin/audit".to_owned(), Bytes::new()),
-        PluginCommand::Load { slot, file, config, sha256 } => {
-            let component = std::fs::read(&file).with_context(|| file.display().to_string())?;
-            let more = [("config", config.as_deref()), ("sha256", sha256.as_deref())];
+        PluginCommand::Load { slot, file, config, sha256, signature } => {
+            let component = component(&file)?;
+            let signature = match signature {
+                Some(named) => Some(std::fs::read_to_string(&named).with_context(|| named.display().to_string())?),
+                None => {
+                    plugin::read_signature(&file).with_context(|| format!("the signature of {}", file.display()))?
+                }
+            };
+            let more =
+                [("config", config.as_deref()), ("sha256", sha256.as_deref()), ("signature", signature.as_deref())];
             let more: Vec<_> = more.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-            (Method::POST, step(&slot, "load", &more), component.into())
+            (Method::POST, step(&slot, "load", &more), component)
         }
         PluginCommand::Shadow { slot } => (Method::POST, step(&slot, "shadow", &[]), Bytes::new()),
         PluginCommand::Report { slot } => (Method::GET, step(&slot, "report", &[]), Bytes::new()),
@@ -166,6 +176,18 @@ fn replay(component: PathBuf, tape: &Path, config: Option<&str>) -> anyhow::Resu
     } else {
         Ended::NotDone
     })
+}
+
+/// The component in `file`. One that no gateway takes is not sent to any.
+fn component(file: &Path) -> anyhow::Result<Bytes> {
+    let size = std::fs::metadata(file).with_context(|| file.display().to_string())?.len();
+    anyhow::ensure!(
+        size <= plugin::FILE_BYTES_MAX.as_u64(),
+        "{} is larger than {}; build it optimised and without debug information",
+        file.display(),
+        plugin::FILE_BYTES_MAX
+    );
+    Ok(std::fs::read(file).with_context(|| file.display().to_string())?.into())
 }
 
 /// Prints an answer for a person; a refusal is what the gateway says of it.

@@ -28,7 +28,7 @@ pub(super) fn overlay(
 }
 
 fn value(path: &str, text: &str) -> Value {
-    if matches!(path, "tiers" | "http__hosts" | "market__required") {
+    if matches!(path, "tiers" | "http__hosts" | "market__required" | "plugins__trusted_keys") {
         if let Some(Value::Array(list)) = toml(text) {
             return Value::Array(list);
         }

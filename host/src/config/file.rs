@@ -125,6 +125,9 @@ pub(super) struct Plugins {
     warmer: Option<Plugin>,
     tape: Option<ByteSize>,
     probation: Probation,
+    trusted_keys: Vec<String>,
+    watch: Option<PathBuf>,
+    limits: KindLimits,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +138,34 @@ struct Probation {
     faults_max: u64,
     rejections_max: f64,
     latency_max: f64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KindLimits {
+    codec: PluginLimits,
+    aggregator: PluginLimits,
+    warmer: PluginLimits,
+    compile: CompileLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PluginLimits {
+    #[serde(with = "humantime_serde")]
+    deadline: Option<Duration>,
+    memory: Option<ByteSize>,
+    table_elements: Option<u32>,
+    output: Option<ByteSize>,
+    log_lines: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CompileLimits {
+    #[serde(with = "humantime_serde")]
+    deadline: Option<Duration>,
+    memory: Option<ByteSize>,
 }
 
 #[derive(Deserialize)]
@@ -391,6 +422,18 @@ impl Plugins {
             }
             config.tape = tape;
         }
+        self.limits.check(&mut config, mistakes);
+        match plugin::TrustedKeys::new(self.trusted_keys.iter().map(String::as_str)) {
+            Ok(keys) => config.trusted_keys = keys,
+            Err(wrong) => {
+                let mistake = |(at, why)| Mistake::new(format!("plugins.trusted_keys[{at}]"), why);
+                mistakes.extend(wrong.into_iter().map(mistake));
+            }
+        }
+        if let Some(watch) = self.watch.as_ref().filter(|watch| !watch.is_dir()) {
+            mistakes.push(Mistake::new("plugins.watch", format!("there is no directory {}", watch.display())));
+        }
+        config.watch = self.watch;
         if let Some(codecs) = self.codecs {
             config.codecs = codecs.into_iter().map(|plugin| plugin.into_spec("codec")).collect();
         }
@@ -425,6 +468,49 @@ impl Probation {
         }
         let Self { lasts, faults_max, rejections_max, latency_max } = self;
         plugin::Probation { lasts, bounds: plugin::Bounds { faults_max, rejections_max, latency_max } }
+    }
+}
+
+impl KindLimits {
+    fn check(self, config: &mut plugin::Config, mistakes: &mut Vec<Mistake>) {
+        // Whether there is nothing to tell.
+        let mut right = |kind: &str, wrong: Vec<(&'static str, String)>| {
+            let is_right = wrong.is_empty();
+            let mistake = |(name, must)| Mistake::new(format!("plugins.limits.{kind}.{name}"), must);
+            mistakes.extend(wrong.into_iter().map(mistake));
+            is_right
+        };
+        for (kind, limits, into) in [
+            ("codec", self.codec, &mut config.codec_limits),
+            ("aggregator", self.aggregator, &mut config.aggregator_limits),
+            ("warmer", self.warmer, &mut config.warmer_limits),
+        ] {
+            let limits = limits.over(into);
+            if right(kind, limits.mistakes()) {
+                *into = limits;
+            }
+        }
+        let default = &config.compile_limits;
+        let compile = plugin::CompileLimits {
+            deadline: self.compile.deadline.unwrap_or(default.deadline),
+            memory: self.compile.memory.unwrap_or(default.memory),
+        };
+        if right("compile", compile.mistakes()) {
+            config.compile_limits = compile;
+        }
+    }
+}
+
+impl PluginLimits {
+    /// These limits, and those of `default` where there are none.
+    fn over(self, default: &plugin::Limits) -> plugin::Limits {
+        plugin::Limits {
+            deadline: self.deadline.unwrap_or(default.deadline),
+            memory: self.memory.unwrap_or(default.memory),
+            table_elements: self.table_elements.unwrap_or(default.table_elements),
+            output: self.output.unwrap_or(default.output),
+            log_lines: self.log_lines.unwrap_or(default.log_lines),
+        }
     }
 }
 

@@ -292,6 +292,48 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_plugins_can_be_moved_and_not_turned_off() {
+        let config = read(
+            "[plugins.limits.codec]\ndeadline = \"20ms\"\ntable_elements = 9\n[plugins.limits.compile]\ndeadline = \"5s\"",
+        )
+        .unwrap();
+        let codec = plugin::Limits { deadline: Duration::from_millis(20), table_elements: 9, ..plugin::Limits::CODEC };
+        assert_eq!(config.plugins.codec_limits, codec);
+        assert_eq!(config.plugins.aggregator_limits, plugin::Limits::AGGREGATOR);
+        assert_eq!(config.plugins.compile_limits.deadline, Duration::from_secs(5));
+        let mistakes = read(
+            r#"
+            [plugins]
+            trusted_keys = ["RWnonsense"]
+            watch = "/nowhere/at/all"
+            [plugins.limits]
+            codec = { deadline = "0s", memory = "0B" }
+            aggregator = { table_elements = 0 }
+            warmer = { output = "0B", log_lines = 0 }
+            compile = { deadline = "0s", memory = "0B" }
+            "#,
+        )
+        .unwrap_err();
+        for path in [
+            "trusted_keys[0]",
+            "watch",
+            "limits.codec.deadline",
+            "limits.codec.memory",
+            "limits.aggregator.table_elements",
+            "limits.warmer.output",
+            "limits.warmer.log_lines",
+            "limits.compile.deadline",
+            "limits.compile.memory",
+        ] {
+            assert!(
+                mistakes.iter().any(|mistake| mistake.starts_with(&format!("plugins.{path}:"))),
+                "{path}: {mistakes:#?}"
+            );
+        }
+        assert_eq!(mistakes.len(), 9, "{mistakes:#?}");
+    }
+
+    #[test]
     fn b01_the_address_is_taken_as_written() {
         let config = read(r#"tiers = ["memcached://127.0.0.1:11222"]"#).unwrap();
         let [TierConfig::Memcached(memcached)] = &config.tiers[..] else { panic!("{:?}", config.tiers) };

@@ -2,7 +2,7 @@
 //!
 //! | step | meaning |
 //! | --- | --- |
-//! | `load` | the body, a component, becomes the slot's candidate; `?sha256=` pins it, `?config=` is its configuration as JSON |
+//! | `load` | the body, a component, becomes the slot's candidate; `?sha256=` pins it, `?config=` is its configuration as JSON, `?signature=` the text of its `.minisig` file |
 //! | `shadow` | the candidate is asked what the active one is asked, and nothing of it is served |
 //! | `use` | the candidate serves, with the state of the one before it; `?fresh=true` without; it is on probation then |
 //! | `rollback` | the one before serves again |
@@ -19,7 +19,7 @@ use serde_json::json;
 use super::App;
 use super::body::Pieces;
 use super::respond::{self, Answer, Refusal};
-use crate::plugin::{FILE_BYTES_MAX, SwapError};
+use crate::plugin::{FILE_BYTES_MAX, SIGNATURE_BYTES_MAX, SwapError};
 
 pub(super) const PREFIX: &str = "/api/admin/plugins/";
 
@@ -30,6 +30,7 @@ const AUDIT_MAX: usize = 1_000;
 #[derive(Default)]
 struct Query {
     sha256: Option<String>,
+    signature: Option<String>,
     config: Option<serde_json::Value>,
     fresh: bool,
     generation: Option<u64>,
@@ -50,7 +51,8 @@ pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Answer
         "load" => {
             let body = Pieces::new(request.into_body(), app.config.body_pause_max);
             let component = body.whole(usize::try_from(FILE_BYTES_MAX.as_u64()).unwrap_or(usize::MAX)).await?;
-            let loaded = app.plugins.load(slot, component, query.config, query.sha256.as_deref(), &query.by).await;
+            let (pinned, signature) = (query.sha256.as_deref(), query.signature.as_deref());
+            let loaded = app.plugins.load(slot, component, query.config, pinned, signature, &query.by).await;
             return loaded.map(|loaded| respond::json(StatusCode::OK, &loaded)).map_err(refusal);
         }
         "shadow" => app.plugins.shadow(slot, &query.by).await,
@@ -100,6 +102,7 @@ fn refusal(error: SwapError) -> Refusal {
     let (status, code) = match &error {
         SwapError::NoSlot { .. } => (StatusCode::NOT_FOUND, "no-slot"),
         SwapError::Nothing { .. } => (StatusCode::NOT_FOUND, "nothing-there"),
+        SwapError::Unsigned(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not-signed"),
         SwapError::NotPinned { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not-pinned"),
         SwapError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plugin-refused"),
         SwapError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "plugin-store"),
@@ -116,6 +119,10 @@ impl Query {
         let mut read = Self { by: "unknown".to_owned(), ..Self::default() };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*name {
+                "signature" if value.len() as u64 > SIGNATURE_BYTES_MAX => {
+                    return Err(bad(format!("`signature` has more than {SIGNATURE_BYTES_MAX} bytes")));
+                }
+                "signature" => read.signature = Some(value.into_owned()),
                 "sha256" => read.sha256 = Some(value.into_owned()),
                 "by" => read.by = value.chars().filter(|c| !c.is_control()).take(100).collect(),
                 "fresh" => {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::limits::Limits;
+use super::limits::{CompileLimits, Limits};
 use super::shadow::Bounds;
+use super::trust::TrustedKeys;
 
 /// Which plugins run, and what they may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,12 @@ pub struct Config {
     pub aggregator_limits: Limits,
     /// For the warmer's instance.
     pub warmer_limits: Limits,
+    /// For compiling a component.
+    pub compile_limits: CompileLimits,
+    /// Whose components are taken.
+    pub trusted_keys: TrustedKeys,
+    /// A directory whose components are loaded and used as they appear.
+    pub watch: Option<PathBuf>,
     /// Instances of each codec, which are made when they are needed. A call that finds all of them busy waits a moment.
     pub codec_instances: NonZeroUsize,
     /// What the tape of each slot may hold: its last calls.
@@ -78,6 +85,9 @@ impl Default for Config {
             codec_limits: Limits::CODEC,
             aggregator_limits: Limits::AGGREGATOR,
             warmer_limits: Limits::WARMER,
+            compile_limits: CompileLimits::default(),
+            trusted_keys: TrustedKeys::default(),
+            watch: None,
             codec_instances: INSTANCES_PER_PROCESSOR.saturating_mul(processors),
             tape: ByteSize::mib(4),
             probation: Probation::default(),

@@ -9,9 +9,7 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
 use super::clock::{self, TICK};
-
-/// Stack of one call. The threads that make calls keep at least four times as much.
-const STACK_BYTES_MAX: usize = 512 << 10;
+use super::limits::STACK;
 
 /// Core modules, tables and memories of one component. A component made from Python holds 38 core modules.
 pub(super) const CORE_INSTANCES_MAX: usize = 48;
@@ -20,29 +18,37 @@ pub(super) const TABLES_MAX: usize = 16;
 /// See [`CORE_INSTANCES_MAX`].
 pub(super) const MEMORIES_MAX: usize = 4;
 
-/// Elements of one table. A component made from JavaScript needs 7,691.
-pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
-
 /// What the host keeps for one component instance beside its memory.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 
 /// Memory that a slot keeps between two instances, so that the next one starts on warm pages.
 const WARM_BYTES_MAX: usize = 1 << 20;
 
-/// Makes the engine with room for `instances` at once, each with at most `memory` bytes, and starts its clock.
-pub(super) fn start(instances: usize, memory: usize) -> wasmtime::Result<Engine> {
-    let engine = Engine::new(&config(instances, memory)?)?;
+/// Room of the engine for instances.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// Instances that there can be at once.
+    pub(super) instances: usize,
+    /// Bytes of each memory, and elements of each table, at most; a limit of a kind of plugin may be lower.
+    pub(super) memory: usize,
+    /// See `memory`.
+    pub(super) table_elements: usize,
+}
+
+/// Makes the engine and starts its clock.
+pub(super) fn start(room: Room) -> wasmtime::Result<Engine> {
+    let engine = Engine::new(&config(room)?)?;
     clock::start(engine.weak())?;
     Ok(engine)
 }
 
 /// An engine that makes the same code and runs nothing.
 pub(super) fn compiler() -> wasmtime::Result<Engine> {
-    Engine::new(&config(1, 1 << 20)?)
+    Engine::new(&config(Room { instances: 1, memory: 1 << 20, table_elements: 1 })?)
 }
 
-fn config(instances: usize, memory: usize) -> wasmtime::Result<Config> {
-    let instances = u32::try_from(instances)?;
+fn config(Room { instances, memory, table_elements }: Room) -> wasmtime::Result<Config> {
+    let (instances, stack) = (u32::try_from(instances)?, usize::try_from(STACK.as_u64())?);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX as u32))
@@ -54,7 +60,7 @@ fn config(instances: usize, memory: usize) -> wasmtime::Result<Config> {
         .max_tables_per_component(TABLES_MAX as u32)
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_memory_size(memory)
-        .table_elements(TABLE_ELEMENTS_MAX)
+        .table_elements(table_elements)
         .linear_memory_keep_resident(WARM_BYTES_MAX)
         .max_unused_warm_slots(instances);
 
@@ -66,7 +72,7 @@ fn config(instances: usize, memory: usize) -> wasmtime::Result<Config> {
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
-        .max_wasm_stack(STACK_BYTES_MAX)
+        .max_wasm_stack(stack)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20))
         .allocation_strategy(pool);
     Ok(config)
@@ -77,4 +83,10 @@ pub(super) fn epochs(span: Duration) -> u64 {
     let ticks = span.as_nanos().div_ceil(TICK.as_nanos());
     // Epochs are added to the engine's counter, which must not overflow.
     u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::from(u32::MAX)) + 1
+}
+
+#[cfg(test)]
+impl Room {
+    /// Enough for the tests of this room.
+    pub(super) const TEST: Self = Self { instances: 8, memory: 64 << 20, table_elements: 20_000 };
 }

@@ -31,6 +31,8 @@ pub enum Cause {
     Deadline(Duration),
     /// The call asked for more memory than this.
     Memory(ByteSize),
+    /// The call asked for a table of more elements than this.
+    Table(u32),
     /// The answer was larger than this.
     Output(ByteSize),
     /// The plugin says that its own state is broken.
@@ -85,6 +87,7 @@ impl Cause {
             Self::Trap(_) => "trap",
             Self::Deadline(_) => Self::DEADLINE,
             Self::Memory(_) => "memory",
+            Self::Table(_) => "table",
             Self::Output(_) => "output",
             Self::Internal(_) => "internal",
             Self::InvalidInput(_) => "invalid-input",
@@ -100,6 +103,7 @@ impl Cause {
             Self::Trap(_) => "trap".to_owned(),
             Self::Deadline(limit) => format!("deadline of {limit:?} exceeded"),
             Self::Memory(limit) => format!("memory limit of {limit} exceeded"),
+            Self::Table(limit) => format!("table limit of {limit} elements exceeded"),
             Self::Output(limit) => format!("answer larger than {limit}"),
             Self::Internal(_) => "internal error".to_owned(),
             Self::InvalidInput(_) => "invalid input".to_owned(),
@@ -118,7 +122,7 @@ impl Cause {
             | Self::Unsupported(text)
             | Self::Contract(text)
             | Self::Refused(text) => text,
-            Self::Deadline(_) | Self::Memory(_) | Self::Output(_) | Self::Busy(_) => "",
+            Self::Deadline(_) | Self::Memory(_) | Self::Table(_) | Self::Output(_) | Self::Busy(_) => "",
         }
     }
 }

@@ -16,9 +16,7 @@ use super::slot::Identity;
 /// The longest log line in bytes; the rest is cut.
 const LINE_BYTES_MAX: usize = 1 << 10;
 
-/// Log lines of one plugin in one [`LINES_WINDOW`]; more are counted instead of written.
-const LINES_MAX: u32 = 100;
-/// See [`LINES_MAX`].
+/// What [`Limits::log_lines`] counts.
 const LINES_WINDOW: Duration = Duration::from_secs(1);
 
 /// Names of metrics that one plugin may use.
@@ -34,8 +32,8 @@ pub(super) struct Host {
 }
 
 /// What all instances of a plugin may say together.
-#[derive(Default)]
 pub(super) struct Voice {
+    lines_max: u32,
     lines: Mutex<Lines>,
     names: Mutex<BTreeSet<String>>,
 }
@@ -52,7 +50,7 @@ struct Lines {
 
 impl Host {
     pub(super) fn new(identity: Arc<Identity>, voice: Arc<Voice>, limits: &Limits) -> Self {
-        Self { meter: Meter::new(limits.memory), identity, voice, now: Time::default(), random: 0 }
+        Self { meter: Meter::new(&identity, limits), identity, voice, now: Time::default(), random: 0 }
     }
 
     /// Sets the clock of a call and seeds its randomness by it: the same call at the same time sees the same numbers.
@@ -67,25 +65,26 @@ impl types::Host for Host {}
 
 impl host_log::Host for Host {
     fn log(&mut self, level: host_log::Level, message: String) {
-        let Identity { name: plugin, version, .. } = &*self.identity;
+        let Identity { slot, name: plugin, version, .. } = &*self.identity;
         let version = version.as_deref();
         match self.voice.line() {
             Speak::Yes => {}
             Speak::YesAfter(dropped) => {
-                tracing::warn!(%plugin, version, dropped, "log lines over the plugin's rate of {LINES_MAX}/s were dropped");
+                let rate = self.voice.lines_max;
+                tracing::warn!(%slot, %plugin, version, dropped, "log lines over the plugin's rate of {rate}/s were dropped");
             }
             Speak::No => {
-                metrics::counter!("tiergate_plugin_log_lines_dropped_total", "plugin" => plugin.clone()).increment(1);
+                self.identity.metrics().line_dropped();
                 return;
             }
         }
         let line = answer::one_line(&message, LINE_BYTES_MAX);
         match level {
-            host_log::Level::Trace => tracing::trace!(%plugin, version, "{line}"),
-            host_log::Level::Debug => tracing::debug!(%plugin, version, "{line}"),
-            host_log::Level::Info => tracing::info!(%plugin, version, "{line}"),
-            host_log::Level::Warn => tracing::warn!(%plugin, version, "{line}"),
-            host_log::Level::Error => tracing::error!(%plugin, version, "{line}"),
+            host_log::Level::Trace => tracing::trace!(%slot, %plugin, version, "{line}"),
+            host_log::Level::Debug => tracing::debug!(%slot, %plugin, version, "{line}"),
+            host_log::Level::Info => tracing::info!(%slot, %plugin, version, "{line}"),
+            host_log::Level::Warn => tracing::warn!(%slot, %plugin, version, "{line}"),
+            host_log::Level::Error => tracing::error!(%slot, %plugin, version, "{line}"),
         }
     }
 }
@@ -109,27 +108,26 @@ impl host_random::Host for Host {
 
 impl host_metrics::Host for Host {
     fn add(&mut self, name: String, delta: u64) {
-        if let Some(plugin) = self.metric(&name) {
-            metrics::counter!("tiergate_plugin_counter_total", "plugin" => plugin, "name" => name).increment(delta);
+        if self.may_name(&name) {
+            self.identity.metrics().counts(name, delta);
         }
     }
 
     fn set(&mut self, name: String, value: f64) {
-        if let Some(plugin) = self.metric(&name) {
-            metrics::gauge!("tiergate_plugin_gauge", "plugin" => plugin, "name" => name).set(value);
+        if self.may_name(&name) {
+            self.identity.metrics().measures(name, value);
         }
     }
 }
 
 impl Host {
-    /// The plugin's name as a label, if it may use this name of a metric.
-    fn metric(&self, name: &str) -> Option<Arc<str>> {
-        let plugin = self.identity.name.clone();
-        if self.voice.may_name(name) {
-            return Some(plugin);
+    /// Whether the plugin may use this name of a metric; counted if not.
+    fn may_name(&self, name: &str) -> bool {
+        let may = self.voice.may_name(name);
+        if !may {
+            self.identity.metrics().name_dropped();
         }
-        metrics::counter!("tiergate_plugin_metrics_dropped_total", "plugin" => plugin).increment(1);
-        None
+        may
     }
 }
 
@@ -144,13 +142,17 @@ enum Speak {
 }
 
 impl Voice {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { lines_max: limits.log_lines, lines: Mutex::default(), names: Mutex::default() }
+    }
+
     fn line(&self) -> Speak {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.since.is_none_or(|since| since.elapsed() >= LINES_WINDOW) {
             let before = std::mem::replace(&mut *lines, Lines { since: Some(Instant::now()), written: 1, dropped: 0 });
             return if before.dropped == 0 { Speak::Yes } else { Speak::YesAfter(before.dropped) };
         }
-        if lines.written < LINES_MAX {
+        if lines.written < self.lines_max {
             lines.written += 1;
             return Speak::Yes;
         }
@@ -173,17 +175,18 @@ mod tests {
 
     #[test]
     fn a_plugin_may_write_a_hundred_lines_in_a_second() {
-        let voice = Voice::default();
-        let written = (0..LINES_MAX + 1).filter(|_| !matches!(voice.line(), Speak::No)).count();
-        assert_eq!(written, LINES_MAX as usize);
+        let voice = Voice::new(&Limits::CODEC);
+        let max = Limits::CODEC.log_lines;
+        let written = (0..max + 1).filter(|_| !matches!(voice.line(), Speak::No)).count();
+        assert_eq!(written, max as usize);
     }
 
     #[test]
     fn a_plugin_may_use_sixteen_names_of_metrics() {
-        let voice = Voice::default();
+        let voice = Voice::new(&Limits::CODEC);
         assert!((0..NAMES_MAX).all(|i| voice.may_name(&format!("name_{i}"))));
         assert!(!voice.may_name("one_more"));
         assert!(voice.may_name("name_3"));
-        assert!(!Voice::default().may_name("Not_Words"));
+        assert!(!Voice::new(&Limits::CODEC).may_name("Not_Words"));
     }
 }

@@ -46,7 +46,7 @@ impl<W: World> Loaded<W> {
         let component = linker.instantiate_pre(component)?;
         let lifecycle = CommonIndices::new(&component)?;
         let world = W::find(&component)?;
-        let voice = Arc::default();
+        let voice = Arc::new(Voice::new(&limits));
         Ok(Self { identity: Arc::new(identity), limits, component, lifecycle, world, config, voice })
     }
 

@@ -22,6 +22,7 @@ use super::imports::Host;
 use super::limits::Limits;
 use super::loaded::{self, Loaded};
 use super::slot::Identity;
+use super::trust::{self, TrustedKeys};
 
 /// The largest component file. One made from Python has 18 MB.
 pub const FILE_BYTES_MAX: ByteSize = ByteSize::mib(32);
@@ -42,6 +43,7 @@ const NATIVE: &[u8] = b"\x7fELF";
 pub(super) struct Loader {
     engine: Engine,
     linker: Linker<Host>,
+    trusted: TrustedKeys,
     /// `None` if the directory cannot be trusted; then everything is compiled.
     cache: Option<CodeCache>,
 }
@@ -49,19 +51,30 @@ pub(super) struct Loader {
 // === impl Loader ===
 
 impl Loader {
-    /// A loader that keeps native code in `cache_dir`.
+    /// A loader that keeps native code in `cache_dir`, and takes components from anybody.
     pub(super) fn new(engine: Engine, cache_dir: &Path) -> wasmtime::Result<Self> {
         let cache = CodeCache::open(cache_dir, &engine)
             .inspect_err(|error| {
                 tracing::warn!(dir = %cache_dir.display(), %error, "plugins are compiled at each start: no cache for their code");
             })
             .ok();
-        Ok(Self { linker: loaded::linker(&engine)?, engine, cache })
+        Ok(Self { linker: loaded::linker(&engine)?, engine, trusted: TrustedKeys::default(), cache })
+    }
+
+    /// The same, which takes only what one of these keys has signed, if there are any, besides the built-in plugins.
+    pub(super) fn trusting(self, trusted: TrustedKeys) -> Self {
+        Self { trusted, ..self }
+    }
+
+    /// Checks the signature of a component that comes from outside.
+    pub(super) fn verify(&self, component: &[u8], signature: Option<&str>) -> Result<(), String> {
+        self.trusted.verify(component, signature)
     }
 
     /// Loads one plugin.
     pub(super) fn load<W: World>(&self, spec: &PluginSpec, limits: &Limits) -> Result<Loaded<W>, PluginError> {
         let identity = Identity {
+            slot: spec.name.as_str().into(),
             name: spec.name.as_str().into(),
             version: None,
             sha256: "".into(),
@@ -70,6 +83,12 @@ impl Loader {
         };
         let bytes = read(spec).map_err(|why| identity.refused(why))?;
         let identity = Identity { sha256: hex(&Sha256::digest(&bytes)).into(), ..identity };
+        if let Some(path) = &spec.path {
+            let signature =
+                trust::read_signature(path).map_err(|error| format!("its signature cannot be read: {error}"));
+            let verified = signature.and_then(|signature| self.verify(&bytes, signature.as_deref()));
+            verified.map_err(|why| identity.refused(why))?;
+        }
         let config = config(&spec.config).map_err(|error| identity.refused(format!("its configuration: {error}")))?;
 
         let mut loaded = self
@@ -231,10 +250,8 @@ mod tests {
     use super::super::guest;
     use super::*;
 
-    const MEMORY: usize = 64 << 20;
-
     fn loader(dir: &Path) -> Loader {
-        Loader::new(engine::start(4, MEMORY).unwrap(), &dir.join("code")).unwrap()
+        Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.join("code")).unwrap()
     }
 
     /// Loads `bytes` as a codec and expects a refusal that holds every one of `parts`.
@@ -256,7 +273,7 @@ mod tests {
         check(b"\x93\x12 random", &["not a WebAssembly component"]);
         check(b"", &["is empty"]);
         check(b"\0asm\x0d\0\x01\0 and then rubbish", &["not a valid component"]);
-        let native = engine::start(1, MEMORY).unwrap().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        let native = engine::start(engine::Room::TEST).unwrap().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
         check(&native, &["native code"]);
     }
 

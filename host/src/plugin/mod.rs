@@ -24,6 +24,7 @@ mod limits;
 mod loaded;
 mod loader;
 mod meter;
+mod presence;
 mod sandbox;
 mod shadow;
 mod slot;
@@ -31,8 +32,12 @@ mod store;
 mod swap;
 mod tap;
 mod tape;
+mod trust;
 mod warmer;
+mod watch;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod guest;
 
@@ -46,13 +51,15 @@ pub use builtin::component as built_in;
 pub use codec::CodecRouter;
 pub use config::{Config, PluginSpec, Probation};
 pub use error::{Cause, PluginError};
-pub use limits::Limits;
+pub use limits::{CompileLimits, Limits};
 pub use loader::FILE_BYTES_MAX;
 pub use shadow::{Bounds, Example, Mode, Report};
 pub use slot::{Beside, Generation, GenerationStatus, Identity, Slot, SlotStatus};
 pub use swap::{Operator, SwapError};
 pub use tape::{Otherwise, Replay, ReplayError, replay};
+pub use trust::{SIGNATURE_BYTES_MAX, TrustedKeys, read_signature, signature_file};
 pub use warmer::WarmerSlot;
+pub use watch::Watch;
 
 use bindings::{AggregatorPlugin, World};
 use loaded::Loaded;
@@ -182,8 +189,11 @@ fn start(config: &Config, cache_dir: &Path) -> wasmtime::Result<Loader> {
     let codecs = config.codecs.len().saturating_mul(config.codec_instances.get());
     // One aggregator and one warmer.
     let instances = codecs.saturating_add(2).saturating_mul(GENERATIONS_MAX);
-    let memory = config.codec_limits.memory.max(config.aggregator_limits.memory).max(config.warmer_limits.memory);
-    Loader::new(engine::start(instances, usize::try_from(memory.as_u64())?)?, cache_dir)
+    let kinds = [&config.codec_limits, &config.aggregator_limits, &config.warmer_limits];
+    let memory = kinds.iter().map(|limits| limits.memory.as_u64()).max().unwrap_or_default();
+    let elements = kinds.iter().map(|limits| limits.table_elements).max().unwrap_or_default();
+    let room = engine::Room { instances, memory: usize::try_from(memory)?, table_elements: usize::try_from(elements)? };
+    Ok(Loader::new(engine::start(room)?, cache_dir)?.trusting(config.trusted_keys.clone()))
 }
 
 /// Two plugins of one name could not be told apart.

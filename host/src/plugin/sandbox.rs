@@ -16,6 +16,7 @@ use super::engine;
 use super::error::{Cause, PluginError};
 use super::imports::Host;
 use super::limits::{Limits, START_DEADLINE};
+use super::meter::Denied;
 use super::slot::Identity;
 
 /// Calls that one instance answers before it is replaced: what a plugin leaks, it leaks for so long.
@@ -132,13 +133,7 @@ impl<W: World> Sandbox<W> {
     }
 
     fn count(&self, call: Call, outcome: &'static str, took: Duration) {
-        let plugin = &self.identity.name;
-        metrics::counter!(
-            "tiergate_plugin_calls_total", "plugin" => plugin.clone(), "call" => call.name, "outcome" => outcome
-        )
-        .increment(1);
-        metrics::histogram!("tiergate_plugin_call_seconds", "plugin" => plugin.clone(), "call" => call.name)
-            .record(took);
+        self.identity.metrics().called(call.name, outcome, took);
     }
 }
 
@@ -158,8 +153,11 @@ pub(super) fn cause(store: &Store<Host>, limits: &Limits, call: Call, error: &wa
     let text = error.root_cause().to_string();
     if trap == Some(&Trap::Interrupt) {
         Cause::Deadline(call.deadline)
-    } else if store.data().meter.denied() {
-        Cause::Memory(limits.memory)
+    } else if let Some(denied) = store.data().meter.denied() {
+        match denied {
+            Denied::Memory => Cause::Memory(limits.memory),
+            Denied::Table => Cause::Table(limits.table_elements),
+        }
     } else if text.contains(OUTPUT) {
         Cause::Output(limits.output)
     } else if trap.is_some() {
@@ -173,12 +171,9 @@ pub(super) fn cause(store: &Store<Host>, limits: &Limits, call: Call, error: &wa
 
 /// Counts and reports an instance that is thrown away.
 pub(super) fn lost(identity: &Identity, call: Call, cause: Cause, error: Option<&wasmtime::Error>) -> PluginError {
-    metrics::counter!(
-        "tiergate_plugin_traps_total", "plugin" => identity.name.clone(), "cause" => cause.label()
-    )
-    .increment(1);
+    identity.metrics().lost(cause.label());
     if let Some(error) = error {
-        tracing::debug!(plugin = %identity.name, version = identity.version.as_deref(), "{error:?}");
+        tracing::debug!(slot = %identity.slot, plugin = %identity.name, version = identity.version.as_deref(), "{error:?}");
     }
     identity.error(Some(call.name), cause)
 }

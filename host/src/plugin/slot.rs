@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::record::Time;
+use crate::telemetry::plugin_metrics;
 
 use super::error::{Cause, PluginError};
 use super::shadow::{Mode, Report};
@@ -51,6 +52,8 @@ pub struct Generation<P> {
 /// Which plugin it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
+    /// The operator's name for the slot that it is meant for.
+    pub slot: Arc<str>,
     /// The name that the plugin gives itself; the operator's name for it until it was asked.
     pub name: Arc<str>,
     /// The version that the plugin gives itself; `None` until it was asked.
@@ -134,6 +137,7 @@ impl<P> Slot<P> {
     /// A slot with its first generation.
     pub fn new(name: Arc<str>, identity: Arc<Identity>, plugin: Arc<P>) -> Self {
         let first = Generation { number: 1, loaded_at: Time::now(), identity, plugin };
+        first.identity.tell_active(true);
         let rack = Rack { last: 1, candidate: None, previous: Vec::new() };
         Self { name, active: ArcSwap::from_pointee(first), rack: Mutex::new(rack) }
     }
@@ -180,6 +184,9 @@ impl<P> Slot<P> {
         rack.candidate = rack.candidate.take().filter(|candidate| !is_next(candidate));
         rack.previous.retain(|previous| !is_next(previous));
         let before = self.active.swap(next.clone());
+        // In this order: two builds may give themselves one version.
+        before.identity.tell_active(false);
+        next.identity.tell_active(true);
         rack.previous.push(before);
         if rack.previous.len() > PREVIOUS_MAX {
             rack.previous.remove(0);
@@ -242,6 +249,15 @@ impl<P> Generation<P> {
 // === impl Identity ===
 
 impl Identity {
+    /// Its metrics.
+    pub(super) fn metrics(&self) -> plugin_metrics::Of<'_> {
+        plugin_metrics::Of { slot: &self.slot, plugin: &self.name }
+    }
+
+    fn tell_active(&self, is_active: bool) {
+        self.metrics().active(self.version.as_ref(), is_active);
+    }
+
     /// A failure of this plugin.
     pub(super) fn error(&self, call: Option<&'static str>, cause: Cause) -> PluginError {
         PluginError { plugin: self.name.clone(), version: self.version.clone(), file: None, call, cause }
@@ -259,17 +275,26 @@ impl Identity {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn identity(name: &str) -> Arc<Identity> {
-        Arc::new(Identity {
+impl Identity {
+    /// Some plugin of this name.
+    pub(super) fn named(name: &str) -> Self {
+        Self {
+            slot: "slot".into(),
             name: name.into(),
             version: Some("1.0.0".into()),
             sha256: "00".into(),
             file: None,
             config: Arc::default(),
-        })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(name: &str) -> Arc<Identity> {
+        Arc::new(Identity::named(name))
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::config::PluginSpec;
 use super::loader::Loader;
 use super::slot::Identity;
+use super::trust;
 
 /// The file that tells which component is active.
 const SLOTS: &str = "slots.json";
@@ -53,10 +54,13 @@ impl Store {
         Ok(Self { dir: dir.to_owned(), slots: Mutex::new(slots) })
     }
 
-    /// Keeps a component; answers its file.
-    pub(super) fn keep(&self, sha256: &str, component: &[u8]) -> io::Result<PathBuf> {
+    /// Keeps a component with its signature; answers its file.
+    pub(super) fn keep(&self, sha256: &str, component: &[u8], signature: Option<&str>) -> io::Result<PathBuf> {
         let path = self.path(sha256);
         self.write(&path, component)?;
+        if let Some(signature) = signature {
+            self.write(&trust::signature_file(&path), signature.as_bytes())?;
+        }
         Ok(path)
     }
 
@@ -91,7 +95,7 @@ impl Store {
         self.write(&self.dir.join(SLOTS), &serde_json::to_vec_pretty(&*slots)?)
     }
 
-    /// Deletes every component that neither a slot's chain nor `candidates` name.
+    /// Deletes every component, with its signature, that neither a slot's chain nor `candidates` name.
     pub(super) fn prune(&self, candidates: &[String]) -> io::Result<()> {
         let slots = self.slots();
         let needed = |name: &str| {
@@ -102,7 +106,11 @@ impl Store {
             let path = entry?.path();
             let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
             if is_wasm && path.file_stem().is_some_and(|stem| !needed(&stem.to_string_lossy())) {
-                fs::remove_file(path)?;
+                fs::remove_file(&path)?;
+                match fs::remove_file(trust::signature_file(&path)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
             }
         }
         Ok(())

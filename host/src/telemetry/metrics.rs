@@ -53,6 +53,7 @@ pub fn start() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
+    super::plugin_metrics::describe();
     describe_counter!(WRITES, "Writes by tier and outcome");
     describe_counter!(DELETES, "Deletes by tier and outcome");
     describe_counter!(READS, "Reads of keys by outcome and tier");

@@ -17,7 +17,7 @@ use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::loaded::Loaded;
 use crate::plugin::sandbox::{Answered, Sandbox};
 use crate::plugin::shadow::{PATIENCE, Runner};
-use crate::plugin::slot::Generation;
+use crate::plugin::slot::{Generation, Identity};
 use crate::plugin::tape::History;
 use crate::record::Time;
 
@@ -225,7 +225,7 @@ impl Life {
             };
             let error = self.error("documents", Cause::Contract(why));
             tracing::error!(%error, "a publication of the aggregator is left out");
-            metrics::counter!("tiergate_plugin_publications_refused_total", "plugin" => error.plugin).increment(1);
+            self.generation.identity.metrics().publication_refused();
             None
         });
         Ok(published.collect())
@@ -282,7 +282,7 @@ impl Life {
                     self.journal.push(part);
                 }
                 Fate::Failed(error) => {
-                    quarantine(&part, &error);
+                    quarantine(&self.generation.identity, &part, &error);
                     fed.quarantined.push((part, error));
                 }
             }
@@ -371,7 +371,7 @@ impl Life {
                     entry.failures += 1;
                     if entry.failures >= FAILURES_MAX {
                         let entry = self.journal.remove(at);
-                        quarantine(&entry.input, &error);
+                        quarantine(&self.generation.identity, &entry.input, &error);
                     }
                     return None;
                 }
@@ -447,9 +447,9 @@ impl std::fmt::Display for Handover {
     }
 }
 
-fn quarantine(input: &Question, error: &PluginError) {
+fn quarantine(identity: &Identity, input: &Question, error: &PluginError) {
     tracing::error!(%error, input = input.summary(), bytes = input.bytes(), "quarantined: it is not tried again");
-    metrics::counter!("tiergate_plugin_quarantined_total", "plugin" => error.plugin.clone()).increment(1);
+    identity.metrics().quarantined();
 }
 
 /// Gives one input to `instance`.

@@ -165,7 +165,7 @@ mod tests {
 
     fn aggregator() -> (tempfile::TempDir, AggregatorSlot) {
         let dir = tempfile::tempdir().unwrap();
-        let loader = Loader::new(engine::start(4, 64 << 20).unwrap(), &dir.path().join("code")).unwrap();
+        let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
         let spec = guest::spec(dir.path(), "aggregator", &guest::aggregator());
         let loaded = loader.load(&spec, &Limits::AGGREGATOR).unwrap();
         probe(&loaded).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     async fn a_swap_hands_the_state_over_and_nothing_is_lost_or_counted_twice() {
         let (dir, aggregator) = aggregator();
         let load = || {
-            let loader = Loader::new(engine::start(4, 64 << 20).unwrap(), &dir.path().join("code")).unwrap();
+            let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
             let spec = guest::spec(dir.path(), "aggregator", &guest::aggregator());
             Arc::new(loader.load(&spec, &Limits::AGGREGATOR).unwrap())
         };

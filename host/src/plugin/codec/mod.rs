@@ -367,7 +367,7 @@ mod tests {
     use super::*;
 
     fn pool(dir: &Path, limits: &Limits, instances: usize) -> Slot<Pool> {
-        let loader = Loader::new(engine::start(8, 64 << 20).unwrap(), &dir.join("code")).unwrap();
+        let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.join("code")).unwrap();
         let codec = loader.load(&guest::spec(dir, "mine", &guest::codec("test:*")), limits).unwrap();
         let identity = codec.identity.clone();
         let config = Config { codec_instances: instances.try_into().unwrap(), ..Config::default() };

@@ -23,7 +23,7 @@ enum Loadable {
 
 impl Operator {
     /// Makes `component` the candidate of a slot, with this configuration or that of the active plugin. Nothing of it serves
-    /// yet. `pinned` is the SHA-256 that it must have.
+    /// yet. `pinned` is the SHA-256 that it must have; `signature` is needed where the configuration trusts certain keys.
     ///
     /// # Errors
     ///
@@ -34,10 +34,11 @@ impl Operator {
         component: Bytes,
         config: Option<serde_json::Value>,
         pinned: Option<&str>,
+        signature: Option<&str>,
         by: &str,
     ) -> Result<GenerationStatus, SwapError> {
         let _turn = self.turn.lock().await;
-        let loaded = self.load_in_turn(slot, component, config, pinned).await;
+        let loaded = self.load_in_turn(slot, component, config, pinned, signature).await;
         let about = loaded.as_ref().ok().cloned();
         self.tell("load", slot, about, loaded.as_ref().map(|_| None), by)?;
         loaded
@@ -49,6 +50,7 @@ impl Operator {
         component: Bytes,
         config: Option<serde_json::Value>,
         pinned: Option<&str>,
+        signature: Option<&str>,
     ) -> Result<GenerationStatus, SwapError> {
         let active = self.slot(slot)?.identities().pop();
         if component.len() as u64 > FILE_BYTES_MAX.as_u64() {
@@ -58,10 +60,16 @@ impl Operator {
         if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(&sha256)) {
             return Err(SwapError::NotPinned { pinned: pinned.to_owned(), found: sha256 });
         }
+        self.loader.verify(&component, signature).map_err(SwapError::Unsigned)?;
         loader::recognise(&component).map_err(SwapError::Refused)?;
-        let path = self.store.keep(&sha256, &component)?;
+        let path = self.store.keep(&sha256, &component, signature)?;
         if !self.loader.is_compiled(&sha256) {
-            child::compile(&path, &sha256, &self.cache_dir).await.map_err(SwapError::Refused)?;
+            let limits = &self.config.compile_limits;
+            let compiled = child::compile(&path, &sha256, &self.cache_dir, limits).await;
+            if let Err(why) = compiled {
+                self.prune()?;
+                return Err(SwapError::Refused(why));
+            }
         }
         let config = config.or_else(|| active.map(|active| (*active.config).clone())).unwrap_or_default();
         let spec = PluginSpec { name: slot.to_owned(), path: Some(path), config };

@@ -11,7 +11,7 @@
 //!
 //! | step | what may fail | what then |
 //! | --- | --- | --- |
-//! | `load` | too large, not the pinned digest, no component, does not compile, foreign imports, wrong world, refuses its configuration, other claims or inputs | it is refused with the reason; nothing changes |
+//! | `load` | too large, not the pinned digest, not signed by a trusted key, no component, does not compile, foreign imports, wrong world, refuses its configuration, other claims or inputs | it is refused with the reason; nothing changes |
 //! | `shadow` | no candidate, or the slot is on probation | it is refused; nothing changes |
 //! | `shadow` | the candidate traps, is slow, or refuses the state | it is in the report; nobody else notices |
 //! | `use`, `rollback` | `save` fails, or the new version refuses the state | an earlier state and the recorded inputs since are replayed into it; where the tape does not reach back, the active one goes on, and `fresh` starts without state |
@@ -93,6 +93,9 @@ pub enum SwapError {
         /// The digest of the component.
         found: String,
     },
+    /// It is not signed by anybody whose components are taken.
+    #[error("{0}")]
+    Unsigned(String),
     /// The plugin was refused, or failed.
     #[error("{0}")]
     Refused(String),
@@ -279,6 +282,12 @@ impl Operator {
     fn prune(&self) -> Result<(), SwapError> {
         let candidates = self.plugins.status().into_iter().filter_map(|status| status.candidate);
         Ok(self.store.prune(&candidates.map(|candidate| candidate.sha256).collect::<Vec<_>>())?)
+    }
+
+    /// Notes that something was refused before it could be loaded; answers the refusal.
+    pub(super) fn refuse(&self, slot: &str, why: String, by: &str) -> SwapError {
+        let refused = SwapError::Refused(why);
+        self.tell("load", slot, None, Err(&refused), by).err().unwrap_or(refused)
     }
 
     /// Writes a step down: what came of it, with a note, or why it was not carried out.

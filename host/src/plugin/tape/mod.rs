@@ -169,8 +169,7 @@ mod tests {
     use crate::record::Time;
 
     fn call(seq: u64) -> Arc<Taken> {
-        let identity =
-            Identity { name: "p".into(), version: None, sha256: "00".into(), file: None, config: Arc::default() };
+        let identity = Identity { version: None, ..Identity::named("p") };
         let by =
             Generation { number: 1, loaded_at: Time::default(), identity: Arc::new(identity), plugin: Arc::new(()) };
         let signal = Signal { seq, received_at: Time::default(), body: Bytes::from_static(b"{}") };

@@ -368,7 +368,7 @@ mod tests {
 
     fn warmer() -> (tempfile::TempDir, WarmerSlot) {
         let dir = tempfile::tempdir().unwrap();
-        let loader = Loader::new(engine::start(4, 64 << 20).unwrap(), &dir.path().join("code")).unwrap();
+        let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
         let loaded = loader.load(&guest::spec(dir.path(), "warmer", &guest::warmer()), &Limits::WARMER).unwrap();
         let (identity, policy) = (loaded.identity.clone(), Policy::new(loaded).unwrap());
         assert_eq!(policy.watches, [Key::new("good").unwrap()]);

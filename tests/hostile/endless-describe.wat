@@ -1,0 +1,2 @@
+;; codec: describe
+(loop $forever (br $forever)) unreachable

@@ -1,0 +1,2 @@
+;; aggregator: ingest
+(loop $forever (br $forever)) unreachable

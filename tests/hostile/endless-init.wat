@@ -1,0 +1,2 @@
+;; codec: init
+(loop $forever (br $forever)) unreachable

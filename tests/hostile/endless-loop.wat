@@ -1,0 +1,2 @@
+;; codec: decode
+(loop $forever (br $forever)) unreachable

@@ -1,0 +1,2 @@
+;; warmer: plan
+(loop $forever (br $forever)) unreachable

@@ -1,0 +1,2 @@
+;; codec: decode
+(call $canonical (i32.const 16) (i32.const 7))

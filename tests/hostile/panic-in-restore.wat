@@ -1,0 +1,2 @@
+;; aggregator: restore
+unreachable

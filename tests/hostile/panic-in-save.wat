@@ -1,0 +1,2 @@
+;; aggregator: save
+unreachable

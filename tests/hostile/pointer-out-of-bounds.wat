@@ -1,0 +1,2 @@
+;; codec: decode
+(call $canonical (i32.const -4) (i32.const 100))

@@ -1,0 +1,2 @@
+;; codec: decode
+(call $recurse (i32.const 0))

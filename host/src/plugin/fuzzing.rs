@@ -81,7 +81,7 @@ impl Bench {
         let loaded = self.loader.load::<CodecPlugin>(&self.spec(component), &Limits::CODEC)?;
         let identity = loaded.identity.clone();
         let pool = codec::pool(loaded, 0, &Config::default())?;
-        let router = CodecRouter::new(vec![Slot::new("codec".into(), identity, Arc::new(pool))]);
+        let router = CodecRouter::new(vec![Slot::new("codec".into(), identity, Arc::new(pool))], 1 << 20);
         router.map(Codec).map_err(|mut errors| errors.swap_remove(0))
     }
 

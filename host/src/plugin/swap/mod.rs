@@ -396,7 +396,7 @@ mod tests {
         let (_dir, operator) = operator(&guest::aggregator_that_traps());
         assert_eq!(ingest(&operator, 1, "{}").await, 0);
         let next = Bytes::from(guest::aggregator_that_traps());
-        operator.load("aggregator", next, None, None, "test").await.unwrap();
+        operator.load("aggregator", next, None, None, None, "test").await.unwrap();
         let used = operator.use_candidate("aggregator", false, "test").await.unwrap();
         assert_eq!(used.generation, 2);
         // Three instances each, and then the signal is quarantined: refused by name, and known to the version before.
@@ -428,7 +428,7 @@ mod tests {
             assert_eq!(ingest(&operator, seq, "{}").await, 0);
         }
         let next = Bytes::from(guest::aggregator_that_refuses_states());
-        operator.load("aggregator", next.clone(), None, None, "test").await.unwrap();
+        operator.load("aggregator", next.clone(), None, None, None, "test").await.unwrap();
         operator.use_candidate("aggregator", false, "test").await.unwrap();
         assert_eq!(count(&operator).await, "\"3\"");
         let note = last_step(&operator).await.note.unwrap();
@@ -441,7 +441,7 @@ mod tests {
             let signal = Signal { seq, received_at: Time::now(), body: bulk.clone() };
             operator.plugins().aggregator.ingest(Time::now(), vec![signal]).await.unwrap();
         }
-        operator.load("aggregator", next, None, None, "test").await.unwrap();
+        operator.load("aggregator", next, None, None, None, "test").await.unwrap();
         let refused = operator.use_candidate("aggregator", false, "test").await.unwrap_err().to_string();
         assert!(refused.contains("restore") && refused.contains("--fresh"), "{refused}");
         assert_eq!(count(&operator).await, "\"9\"", "the active one goes on");

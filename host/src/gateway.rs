@@ -4,7 +4,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
@@ -85,6 +85,7 @@ impl Gateway {
         let plugins = Arc::new(plugins);
         let watch = watch_plugins(config.plugins.watch.as_deref(), &config.data_dir, &plugins, &market)?;
         let app = App {
+            streams: Arc::new(Semaphore::new(config.http.streams_max)),
             config: config.http,
             cache,
             market: market.clone(),

@@ -109,6 +109,7 @@ pub(super) struct Http {
     value_bytes_max: ByteSize,
     signal_bytes_max: ByteSize,
     connections_max: usize,
+    streams_max: Option<usize>,
     #[serde(with = "humantime_serde")]
     head_deadline: Duration,
     #[serde(with = "humantime_serde")]
@@ -362,6 +363,7 @@ impl Default for Http {
             value_bytes_max: ByteSize::b(http.value_bytes_max as u64),
             signal_bytes_max: ByteSize::b(http.signal_bytes_max as u64),
             connections_max: http.connections_max,
+            streams_max: None,
             head_deadline: http.head_deadline,
             body_pause_max: http.body_pause_max,
             drain: http.drain,
@@ -405,6 +407,8 @@ impl Http {
             value_bytes_max: self.value_bytes_max.as_u64() as usize,
             signal_bytes_max: self.signal_bytes_max.as_u64() as usize,
             connections_max: self.connections_max,
+            // The other half stays for those who only ask.
+            streams_max: self.streams_max.unwrap_or(self.connections_max / 2),
             head_deadline: self.head_deadline,
             body_pause_max: self.body_pause_max,
             drain: self.drain,

@@ -135,7 +135,8 @@ pub(super) fn admin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
     bearer(headers, &app.admin_token, "the admin token (file `admin.token` in the data directory)")
 }
 
-fn host(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// What the client calls this gateway by.
+pub(super) fn host(headers: &HeaderMap) -> Result<&str, Refusal> {
     headers
         .get(HOST)
         .and_then(|host| host.to_str().ok())
@@ -154,7 +155,8 @@ fn is_known_host(host: &str, known: &[String]) -> bool {
         || known.iter().any(|known| known.eq_ignore_ascii_case(bare))
 }
 
-fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+/// Refuses what a page of another origin sends.
+pub(super) fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     if authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {

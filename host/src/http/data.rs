@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | `GET /mobile` (and `/`, `/assets/...`) | the dashboard page |
 //! | `GET /api/dashboard/{mobile-data,overview,symbols,signals,opportunities,market-overview}` | a view; `?limit=` |
+//! | `GET /api/dashboard/live`, `/api/dashboard/stream` | see [`live`] |
+//! | `GET /ws` | see [`socket`] |
+//! | `GET /api/coingecko/...` and some more of `/api/dashboard/...` | see [`cached_api`] |
 //! | `GET`, `PUT`, `DELETE /api/cache/{key}` | one value; `?ttl=` with `PUT` |
 //! | `POST /api/signals` | signals, as a JSON array or NDJSON |
 //! | `GET /healthz` | 200 while the process serves |
@@ -12,16 +15,18 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use matchit::Router;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::listener::Listener;
+use super::live::Streamed;
 use super::respond::{self, Answer, Refusal};
-use super::{App, access, assets, cache_api, signals_api};
+use super::{App, access, assets, cache_api, cached_api, live, signals_api, socket};
 use crate::market::{LIMIT_DEFAULT, LIMIT_MAX, Snapshot, VIEWS, ViewError};
 use crate::record::{Key, Time};
 
@@ -30,10 +35,19 @@ const VIEW_CACHE_CONTROL: &str = "public, max-age=0, s-maxage=1, stale-if-error=
 
 const VIEW_PREFIX: &str = "/api/dashboard/";
 
+const STREAM: &str = "/api/dashboard/stream";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Route {
     Asset(usize),
     Root,
+    Live,
+    Stream,
+    Socket,
+    Alerts,
+    BetaChart,
+    Perpetuals,
+    Coingecko,
     Cache,
     Signals,
     Health,
@@ -45,6 +59,13 @@ static ROUTES: LazyLock<Router<Route>> = LazyLock::new(|| {
     let assets = assets::ALL.iter().enumerate().map(|(at, asset)| (asset.path, Route::Asset(at)));
     let fixed = [
         ("/", Route::Root),
+        ("/api/dashboard/live", Route::Live),
+        (STREAM, Route::Stream),
+        ("/ws", Route::Socket),
+        ("/api/dashboard/alerts", Route::Alerts),
+        ("/api/dashboard/beta-chart", Route::BetaChart),
+        ("/api/dashboard/perpetuals-pulse", Route::Perpetuals),
+        ("/api/coingecko/{*name}", Route::Coingecko),
         ("/api/cache/{*key}", Route::Cache),
         ("/api/signals", Route::Signals),
         ("/healthz", Route::Health),
@@ -57,14 +78,28 @@ static ROUTES: LazyLock<Router<Route>> = LazyLock::new(|| {
 });
 
 /// Answers one request.
-pub(super) async fn answer(app: &App, listener: &Listener, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(
+    app: &App,
+    listener: &Listener,
+    request: Request<Incoming>,
+    stop: watch::Receiver<bool>,
+) -> Streamed {
     let head = request.method() == Method::HEAD;
     let mut answer = match access::data(app, listener, request.method(), request.headers()) {
-        Ok(()) => route(app, request).await.unwrap_or_else(Refusal::answer),
+        Ok(()) if is_stream(&request) => match live::events(app, &request, stop).await {
+            Ok(answer) => return answer,
+            Err(refusal) => refusal.answer(),
+        },
+        Ok(()) => route(app, request, stop).await.unwrap_or_else(Refusal::answer),
         Err(refusal) => refusal.answer(),
     };
     no_sniffing(&mut answer);
-    if head { without_body(answer) } else { answer }
+    if head { without_body(answer) } else { answer }.map(Either::Left)
+}
+
+/// The one answer that does not end.
+fn is_stream(request: &Request<Incoming>) -> bool {
+    request.uri().path() == STREAM && request.method() == Method::GET
 }
 
 /// The place in [`VIEWS`] of the view at this path.
@@ -84,7 +119,7 @@ fn no_sniffing(answer: &mut Answer) {
     answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
-async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+async fn route(app: &App, request: Request<Incoming>, stop: watch::Receiver<bool>) -> Result<Answer, Refusal> {
     let path = request.uri().path();
     // No router: views are asked for most.
     if let Some(view) = view(path) {
@@ -103,6 +138,34 @@ async fn route(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal>
         Route::Root => {
             allow(&request, &[Method::GET])?;
             Ok(redirect("/mobile"))
+        }
+        Route::Live => {
+            allow(&request, &[Method::GET])?;
+            live::document(app, request.headers(), limit(request.uri().query())?).await
+        }
+        // A stream has no head to ask for.
+        Route::Stream => Err(wrong_method(&request, &[Method::GET])),
+        Route::Socket => {
+            allow(&request, &[Method::GET])?;
+            // Any page may open a WebSocket anywhere; browsers leave it to the server to refuse.
+            access::same_origin(request.headers(), access::host(request.headers())?)?;
+            socket::upgrade(app, request, stop)
+        }
+        Route::Alerts => {
+            allow(&request, &[Method::GET])?;
+            cached_api::alerts(app, request.uri().query()).await
+        }
+        Route::BetaChart => {
+            allow(&request, &[Method::GET])?;
+            cached_api::beta_chart(app, request.uri().query()).await
+        }
+        Route::Perpetuals => {
+            allow(&request, &[Method::GET])?;
+            cached_api::perpetuals(app).await
+        }
+        Route::Coingecko => {
+            allow(&request, &[Method::GET])?;
+            cached_api::coingecko(app, found.params.get("name").unwrap_or_default()).await
         }
         Route::Health => {
             allow(&request, &[Method::GET])?;
@@ -184,10 +247,14 @@ fn allow(request: &Request<Incoming>, methods: &[Method]) -> Result<(), Refusal>
     if methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET)) {
         return Ok(());
     }
+    Err(wrong_method(request, methods))
+}
+
+fn wrong_method(request: &Request<Incoming>, methods: &[Method]) -> Refusal {
     let names: Vec<_> = methods.iter().map(Method::as_str).collect();
-    let message =
-        format!("`{method}` is not for `{}`; use {}", request.uri().path().escape_default(), names.join(", "));
-    Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", message))
+    let (method, path) = (request.method(), request.uri().path().escape_default());
+    let message = format!("`{method}` is not for `{path}`; use {}", names.join(", "));
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", message)
 }
 
 fn redirect(to: &'static str) -> Answer {

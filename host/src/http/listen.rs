@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::Either;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::lane::{self, Answers};
 use super::listener::Listener;
+use super::live::Streamed;
 use super::stream::{Rewound, Stream};
 use super::{App, admin, data};
 use crate::telemetry::metrics::{self, Requests};
@@ -218,13 +220,14 @@ async fn connection(door: Arc<Door>, mut stream: Box<dyn Stream>, mut stop: watc
     };
     let stream = Rewound { read: read.into(), stream };
     let head_deadline = door.app.config.head_deadline;
+    let end = stop.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let door = door.clone();
+        let (door, end) = (door.clone(), end.clone());
         async move {
             let Door { app, listener, requests, .. } = &*door;
-            let answer: Response<_> = match listener {
-                Listener::Admin(_) => admin::answer(app, request).await,
-                Listener::Data(_) | Listener::Unix(_) => data::answer(app, listener, request).await,
+            let answer: Streamed = match listener {
+                Listener::Admin(_) => admin::answer(app, request).await.map(Either::Left),
+                Listener::Data(_) | Listener::Unix(_) => data::answer(app, listener, request, end).await,
             };
             requests.answered(answer.status().as_u16());
             Ok::<_, Infallible>(answer)
@@ -234,7 +237,8 @@ async fn connection(door: Arc<Door>, mut stream: Box<dyn Stream>, mut stop: watc
         .timer(TokioTimer::new())
         .header_read_timeout(head_deadline)
         .max_buf_size(READ_BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -8,14 +8,17 @@ mod admin;
 mod assets;
 mod body;
 mod cache_api;
+mod cached_api;
 mod data;
 mod lane;
 mod listen;
 mod listener;
+mod live;
 mod negotiate;
 mod plugins_api;
 mod respond;
 mod signals_api;
+mod socket;
 mod splitter;
 mod stream;
 
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 
 pub use access::{Secret, token_file};
 pub use listen::{Bound, serve};
@@ -55,6 +59,8 @@ pub struct Config {
     pub signal_bytes_max: usize,
     /// Open connections per data listener; further ones wait to be accepted.
     pub connections_max: usize,
+    /// Event streams and WebSockets that may be open; who comes later asks again and again instead.
+    pub streams_max: usize,
     /// How long a client may take for the head of a request, and may idle between requests.
     pub head_deadline: Duration,
     /// How long a client may pause within a body.
@@ -74,6 +80,7 @@ impl Default for Config {
             value_bytes_max: 8 << 20,
             signal_bytes_max: 64 << 10,
             connections_max: 10_000,
+            streams_max: 5_000,
             head_deadline: Duration::from_secs(30),
             body_pause_max: Duration::from_secs(10),
             drain: Duration::from_secs(5),
@@ -89,6 +96,8 @@ pub struct App {
     pub cache: Arc<Cache>,
     /// The market behind the dashboard and `/api/signals`.
     pub market: Arc<Market>,
+    /// Places for event streams and WebSockets.
+    pub streams: Arc<Semaphore>,
     /// The warming, for the admin listener.
     pub warm: Arc<Warm>,
     /// The sources, for the admin listener.

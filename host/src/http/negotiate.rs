@@ -9,6 +9,12 @@ pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
     best(headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()))
 }
 
+/// Whether the client accepts gzip, though it may like another encoding better.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| best([one]) == Encoding::Gzip)
+}
+
 /// The same, from the values of `Accept-Encoding`.
 pub(super) fn best<'a>(accepted: impl IntoIterator<Item = &'a str>) -> Encoding {
     let mut best = (Encoding::Identity, 0);
@@ -54,6 +60,15 @@ mod tests {
             ("brotli", Encoding::Identity),
         ] {
             assert_eq!(encoding(&with(ACCEPT_ENCODING, accepted)), expected, "{accepted}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_found_beside_what_is_liked_better() {
+        for (accepted, takes) in
+            [("gzip, deflate, br, zstd", true), ("br, gzip;q=0", false), ("br", false), ("", false)]
+        {
+            assert_eq!(takes_gzip(&with(ACCEPT_ENCODING, accepted)), takes, "{accepted}");
         }
     }
 

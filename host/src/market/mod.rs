@@ -1,12 +1,13 @@
 //! The market: signals in, documents out, documents composed into views.
 //!
 //! [`Market::ingest`] hands signals to the aggregator, which publishes documents; [`Market::run`] keeps the dashboard's
-//! documents current, whoever wrote them, and turns every change into new [`Snapshot`]s, ready to send. The formulas are the
-//! aggregator's; the market only moves documents and keeps time.
+//! documents current, whoever wrote them, and turns every change into new [`Snapshot`]s, ready to send, and into a
+//! [`Message`] for those that listen. The formulas are the aggregator's; the market only moves documents and keeps time.
 
 mod aggregator;
 mod documents;
 mod ingest;
+mod live;
 mod readiness;
 mod snapshot;
 mod views;
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, watch};
 
 pub use aggregator::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
 pub use ingest::{Ingested, Published, Ticket};
+pub use live::{GZIP_HEAD, Message, Subscription};
 pub use readiness::{MarketError, Readiness};
 pub use snapshot::{ENCODINGS, Encoded, Encoding, Snapshot};
 pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};
@@ -26,6 +28,7 @@ pub use views::{LIMIT_DEFAULT, LIMIT_MAX, VIEWS, ViewError};
 use crate::cache::Cache;
 use crate::record::Key;
 use documents::Documents;
+use live::Live;
 use views::Views;
 
 /// The market's own settings.
@@ -56,6 +59,7 @@ pub struct Market {
     aggregator: Arc<dyn Aggregator>,
     documents: Documents,
     views: Views,
+    live: Live,
     /// The number of the last signal that was accepted.
     sequence: AtomicU64,
     /// Signals wait to be published.
@@ -90,6 +94,7 @@ impl Market {
             aggregator,
             documents,
             views: Views::default(),
+            live: Live::default(),
             sequence: AtomicU64::new(0),
             ingested: Notify::new(),
             tickets: AtomicU64::new(0),
@@ -110,6 +115,7 @@ impl Market {
             () = self.refresh_documents() => {}
             () = self.publish() => {}
             () = self.compose() => {}
+            () = self.tell() => {}
             stopped = stop.wait_for(|stop| *stop) => {
                 tracing::debug!(told = stopped.is_ok(), "the market stops");
             }

@@ -27,7 +27,7 @@ pub const LIMIT_MAX: u32 = 10_000;
 const COMPOSE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Snapshots with other limits that are kept until the next change.
-const OTHER_LIMITS_KEPT_MAX: usize = 32;
+pub(super) const OTHER_LIMITS_KEPT_MAX: usize = 32;
 
 /// Why a view cannot be had.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -134,8 +134,12 @@ impl Market {
             }
         }
         // Compressing takes its time, and the views are to change together.
+        let is_new = !changed.is_empty();
         for (place, snapshot) in changed {
             place.store(Some(snapshot));
+        }
+        if is_new {
+            self.live.composed();
         }
         metrics::snapshots(started.elapsed());
         Ok(observed?)
@@ -148,7 +152,7 @@ fn encode(body: Bytes, documents: &[Document]) -> Result<Arc<Snapshot>, ViewErro
 }
 
 /// When the newest real data was produced, and until when all of it is fresh.
-fn limits(documents: &[Document]) -> (Option<Time>, Option<Time>) {
+pub(super) fn limits(documents: &[Document]) -> (Option<Time>, Option<Time>) {
     let real = || documents.iter().filter(|document| document.record.kind == Kind::Real);
     let as_of = real().map(|document| document.record.produced_at).max();
     let fresh_until = real().map(|document| document.fresh.then_some(document.record.soft_expiry)).min().flatten();

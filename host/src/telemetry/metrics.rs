@@ -23,6 +23,7 @@ const SIGNALS: &str = "tiergate_signals_total";
 const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
 const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
 const CONNECTIONS: &str = "tiergate_connections";
+const STREAMS: &str = "tiergate_streams";
 const WARMER_ACTIONS: &str = "tiergate_warmer_actions_total";
 const WARMER_PLAN_FAILURES: &str = "tiergate_warmer_plan_failures";
 const WARMER_PLAN_AGE: &str = "tiergate_warmer_last_plan_age_seconds";
@@ -71,6 +72,7 @@ fn describe() {
     describe_counter!(SIGNALS, "Signals posted by outcome");
     describe_counter!(HTTP_REQUESTS, "Requests by listener and status");
     describe_gauge!(CONNECTIONS, "Open connections of the data listeners");
+    describe_gauge!(STREAMS, "Open event streams and WebSockets");
     describe_counter!(WARMER_ACTIONS, "Actions of the warmer by step and fate");
     describe_gauge!(WARMER_PLAN_FAILURES, "Plans in a row that the warmer did not make");
     describe_gauge!(WARMER_PLAN_AGE, Unit::Seconds, "Time since the warmer's last plan");
@@ -216,6 +218,11 @@ impl Requests {
             None => look_up().increment(1),
         }
     }
+}
+
+/// An event stream or a WebSocket was opened or closed.
+pub fn streams(change: f64) {
+    gauge!(STREAMS).increment(change);
 }
 
 /// A connection was opened (`1.0`) or closed (`-1.0`).

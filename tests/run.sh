@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ./tests/install.sh memcached:memcached redis-server:redis-server chromium:chromium chromedriver:chromium-driver \
-  script:bsdutils ps:procps
+  script:bsdutils ps:procps npm:npm
 
 if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ]; then
   command -v rustup >/dev/null || { echo "tests/run.sh: missing: the Rust target wasm32-unknown-unknown" >&2; exit 1; }
@@ -14,6 +14,9 @@ fi
 # Process number and name of everything that the tests start.
 running() { ps -eo pid=,comm= | grep -E ' (memcached|redis-server|chromedriver|chromium|tiergate)$' | sort || true; }
 before=$(running)
+
+# Looks for what keeps people out of the pages.
+npm install --silent --no-audit --no-fund --no-save --prefix target/npm axe-core@4.11
 
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -1,13 +1,37 @@
 //! A headless Chromium, driven over WebDriver.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
+use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use serde_json::{Value, json};
+use url::{ParseError, Url};
 
 use crate::eventually;
 use crate::servers::free_port;
+
+/// The accessibility checker, as `tests/run.sh` installs it.
+const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/npm/node_modules/axe-core/axe.min.js");
+
+/// A command of Chromium's driver beyond WebDriver.
+#[derive(Debug)]
+struct Chromium {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Chromium {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.body.to_string()))
+    }
+}
 
 /// A browser window.
 pub struct Browser {
@@ -55,9 +79,53 @@ impl Browser {
         Self { page, driver, _profile: profile }
     }
 
-    /// The text of the first element that matches `selector`; empty when there is none.
+    /// What a script answers, which may be the answer of a promise.
+    pub async fn script(&self, script: &str) -> Value {
+        self.page.execute(script, vec![]).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// A command of the DevTools protocol.
+    pub async fn devtools(&self, method: &str, parameters: Value) -> Value {
+        let body = json!({ "cmd": method, "params": parameters });
+        let answer = self.page.issue_cmd(Chromium { path: "goog/cdp/execute", body }).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Asks pages for their dark or light colours from now on.
+    pub async fn prefer_dark(&self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// What was written to the console as an error since it was last asked: exceptions, refused resources, and violations of
+    /// the page's policy among them.
+    pub async fn errors(&self) -> Vec<String> {
+        let command = Chromium { path: "se/log", body: json!({ "type": "browser" }) };
+        let entries = self.page.issue_cmd(command).await.expect("a log");
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
+        severe.filter_map(|entry| entry["message"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// What the accessibility checker finds wrong: its rules, and where.
+    pub async fn inaccessible(&self) -> Vec<String> {
+        let axe = std::fs::read_to_string(Path::new(AXE));
+        let axe = axe.unwrap_or_else(|error| panic!("{AXE}: {error}; `tests/run.sh` installs it"));
+        self.script(&axe).await;
+        let run =
+            "return axe.run(document, { resultTypes: ['violations'] }).then(found => found.violations.flatMap(one =>
+                       one.nodes.map(node => `${one.id}: ${node.target} ${node.failureSummary}`)));";
+        let found = self.script(run).await;
+        found.as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    }
+
+    /// The text of the first element that matches `selector`, scrolled into sight or not; empty when there is none or it is
+    /// hidden.
     pub async fn text(&self, selector: &str) -> String {
-        let script = "const found = document.querySelector(arguments[0]); return found ? found.innerText : '';";
+        // What is out of sight is not laid out, and has no `innerText` before it is.
+        let script = "const found = document.querySelector(arguments[0]);
+                      return found?.checkVisibility() ? found.innerText || found.textContent : '';";
         let answer = self.page.execute(script, vec![json!(selector)]).await.expect("a script runs");
         answer.as_str().unwrap_or_default().to_owned()
     }

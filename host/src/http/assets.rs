@@ -23,21 +23,31 @@ pub(super) struct Asset {
     bytes: &'static [u8],
 }
 
-/// Every embedded file.
-pub(super) const ALL: [Asset; 4] = [
-    Asset { path: "/mobile", content_type: "text/html; charset=utf-8", bytes: include_bytes!("assets/mobile.html") },
-    Asset {
-        path: "/assets/mobile.css",
-        content_type: "text/css; charset=utf-8",
-        bytes: include_bytes!("assets/mobile.css"),
-    },
-    Asset {
-        path: "/assets/mobile.js",
-        content_type: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("assets/mobile.js"),
-    },
-    Asset { path: "/assets/icon.svg", content_type: "image/svg+xml", bytes: include_bytes!("assets/icon.svg") },
-];
+macro_rules! assets {
+    ($($path:literal, $type:literal, $file:literal;)*) => {
+        [$(Asset { path: $path, content_type: $type, bytes: include_bytes!(concat!("assets/", $file)) }),*]
+    };
+}
+
+/// Every embedded file. What the page needs without a network is listed in `sw.js` as well.
+pub(super) const ALL: [Asset; 16] = assets! {
+    "/mobile", "text/html; charset=utf-8", "mobile.html";
+    "/sw.js", "text/javascript; charset=utf-8", "sw.js";
+    "/assets/mobile.css", "text/css; charset=utf-8", "mobile.css";
+    "/assets/mobile.js", "text/javascript; charset=utf-8", "mobile.js";
+    "/assets/ages.js", "text/javascript; charset=utf-8", "ages.js";
+    "/assets/alerts.js", "text/javascript; charset=utf-8", "alerts.js";
+    "/assets/device.js", "text/javascript; charset=utf-8", "device.js";
+    "/assets/format.js", "text/javascript; charset=utf-8", "format.js";
+    "/assets/link.js", "text/javascript; charset=utf-8", "link.js";
+    "/assets/page.js", "text/javascript; charset=utf-8", "page.js";
+    "/assets/sections.js", "text/javascript; charset=utf-8", "sections.js";
+    "/assets/symbols.js", "text/javascript; charset=utf-8", "symbols.js";
+    "/assets/mobile.webmanifest", "application/manifest+json", "mobile.webmanifest";
+    "/assets/icon.svg", "image/svg+xml", "icon.svg";
+    "/assets/icon-192.png", "image/png", "icon-192.png";
+    "/assets/icon-512.png", "image/png", "icon-512.png";
+};
 
 static ENCODED: LazyLock<Vec<std::io::Result<Snapshot>>> =
     LazyLock::new(|| ALL.iter().map(|asset| Snapshot::new(Bytes::from_static(asset.bytes), None, None)).collect());
@@ -56,4 +66,21 @@ pub(super) fn answer(at: usize, request: &HeaderMap) -> Answer {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_page_loads_is_kept_for_the_time_without_a_network() {
+        let text = |path: &str| {
+            let asset = ALL.iter().find(|asset| asset.path == path).expect("an asset");
+            std::str::from_utf8(asset.bytes).expect("text")
+        };
+        // The larger icon is for the system's launcher, which keeps it itself.
+        for asset in ALL.iter().filter(|asset| !["/sw.js", "/assets/icon-512.png"].contains(&asset.path)) {
+            assert!(text("/sw.js").contains(&format!("\"{}\"", asset.path)), "{} is not in sw.js", asset.path);
+        }
+    }
 }

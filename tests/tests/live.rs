@@ -17,9 +17,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 const LIVE: &str = "/api/dashboard/live";
 
 fn signals(price: f64) -> String {
-    let text = String::from_utf8(moved_to_now(&fixture("analysis:signals.json"))).unwrap();
-    let mut signals: Value = serde_json::from_str(&text).unwrap();
-    let stamp = signals["timestamp"].as_f64().unwrap();
+    let text = String::from_utf8(moved_to_now(&fixture("analysis:signals.json"))).expect("text");
+    let mut signals: Value = serde_json::from_str(&text).expect("JSON");
+    let stamp = signals["timestamp"].as_f64().expect("a time");
     // A later payload of the same producer.
     signals["timestamp"] = json!(stamp + price / 1e6);
     signals["signals"][0]["price"] = json!(price);
@@ -27,8 +27,8 @@ fn signals(price: f64) -> String {
 }
 
 fn first_symbol() -> String {
-    let signals: Value = serde_json::from_slice(&fixture("analysis:signals.json")).unwrap();
-    signals["signals"][0]["symbol"].as_str().unwrap().to_owned()
+    let signals: Value = serde_json::from_slice(&fixture("analysis:signals.json")).expect("JSON");
+    signals["signals"][0]["symbol"].as_str().expect("a name").to_owned()
 }
 
 async fn fed(more: &str) -> Gateway {
@@ -49,10 +49,10 @@ struct Stream {
 
 impl Stream {
     async fn open(gateway: &Gateway, since: &str, more: &str) -> Self {
-        let mut connection = TcpStream::connect(&gateway.data).await.unwrap();
+        let mut connection = TcpStream::connect(&gateway.data).await.expect("the gateway listens");
         let path = format!("/api/dashboard/stream?since={since}");
         let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{more}\r\n", gateway.data);
-        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(head.as_bytes()).await.expect("written");
         Self { connection, read: Vec::new() }
     }
 
@@ -60,7 +60,7 @@ impl Stream {
         timeout(PATIENCE, async {
             while !found(&self.read) {
                 assert_ne!(
-                    self.connection.read_buf(&mut self.read).await.unwrap(),
+                    self.connection.read_buf(&mut self.read).await.expect("read"),
                     0,
                     "the stream ended: {}",
                     self.text()
@@ -156,7 +156,7 @@ fn merge(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = json!({});
     }
-    let members = target.as_object_mut().unwrap();
+    let members = target.as_object_mut().expect("an object");
     for (name, change) in changes {
         if change.is_null() {
             members.remove(name);

@@ -26,11 +26,11 @@ async fn open(gateway: &Gateway, (width, height): (u32, u32)) -> Browser {
 async fn visit(browser: &Browser, gateway: &Gateway) {
     // `localhost` is what browsers trust with a service worker.
     let (_, port) = gateway.data.split_once(':').expect("a port");
-    browser.page.goto(&format!("http://localhost:{port}/mobile")).await.unwrap();
+    browser.page.goto(&format!("http://localhost:{port}/mobile")).await.expect("the page opens");
 }
 
 async fn close(browser: Browser) {
-    browser.page.clone().close().await.unwrap();
+    browser.page.clone().close().await.expect("the window closes");
 }
 
 async fn says(browser: &Browser, selector: &str, words: &str) {
@@ -42,13 +42,17 @@ async fn says(browser: &Browser, selector: &str, words: &str) {
 
 async fn assert_no_sideways_scroll(browser: &Browser) {
     let wide = browser.script("return document.documentElement.scrollWidth - innerWidth;").await;
-    assert!(wide.as_i64().unwrap() <= 0, "{wide} pixels too wide");
+    assert!(wide.as_i64().expect("a number") <= 0, "{wide} pixels too wide");
 }
 
 async fn click(browser: &Browser, selector: &str) {
     let element = browser.page.find(Locator::Css(selector)).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
     let script = "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' });";
-    browser.page.execute(script, vec![serde_json::to_value(&element).unwrap()]).await.unwrap();
+    browser
+        .page
+        .execute(script, vec![serde_json::to_value(&element).expect("a reference")])
+        .await
+        .expect("a script runs");
     element.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
 }
 
@@ -56,7 +60,7 @@ async fn press(browser: &Browser, key: Key) {
     let value = char::from(key);
     let keys = KeyActions::new("keyboard".to_owned());
     let keys = keys.then(KeyAction::Down { value }).then(KeyAction::Up { value });
-    browser.page.perform_actions(keys).await.unwrap();
+    browser.page.perform_actions(keys).await.expect("a key is pressed");
 }
 
 async fn open_bitcoin(browser: &Browser) {

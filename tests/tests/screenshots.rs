@@ -15,7 +15,7 @@ async fn open(gateway: &Gateway, (width, height): (u32, u32), dark: bool) -> Bro
     let browser = Browser::open(width, height).await;
     browser.prefer_dark(dark).await;
     let (_, port) = gateway.data.split_once(':').expect("a port");
-    browser.page.goto(&format!("http://localhost:{port}/mobile")).await.unwrap();
+    browser.page.goto(&format!("http://localhost:{port}/mobile")).await.expect("the page opens");
     browser
 }
 
@@ -26,7 +26,7 @@ async fn says(browser: &Browser, selector: &str, words: &str) {
 async fn picture(browser: &Browser, name: &str) {
     let quiet = "return Promise.all(document.getAnimations().map(one => one.finished)).then(() => 0, () => 0);";
     browser.script(quiet).await;
-    let png = browser.page.screenshot().await.unwrap();
+    let png = browser.page.screenshot().await.expect("a picture");
     assert!(png.len() <= PICTURE_BYTES_MAX, "{name}: {} bytes", png.len());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("screenshots/{name}.png"));
     std::fs::write(path, png).expect("written");

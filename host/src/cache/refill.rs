@@ -15,6 +15,7 @@ use super::Cache;
 use super::read::{KEYS_AT_ONCE, PROMOTED_LIFETIME_MIN, ask};
 use crate::record::{Key, Kind, Record, Time, WriteOutcome};
 use crate::telemetry::metrics;
+use crate::tier::breaker::probe;
 use crate::tier::{Found, Tier, TierError};
 
 /// How often tiers are asked which incarnation they are.
@@ -32,9 +33,9 @@ struct Refilled {
 }
 
 impl Cache {
-    /// Watches the tiers for ever, and fills those that come back empty.
+    /// Watches the tiers for ever: probes those that do not answer, and fills those that come back empty.
     pub async fn watch_tiers(self: Arc<Self>) {
-        join_all(self.tiers.iter().map(|tier| self.watch_tier(tier))).await;
+        join_all(self.tiers.iter().map(|tier| async { tokio::join!(probe(&**tier), self.watch_tier(tier)) })).await;
         // Without tiers below memory there is nothing to watch.
         std::future::pending().await
     }

@@ -15,6 +15,7 @@ use crate::cache::{KeyPolicy, Policy, TTL_MIN};
 use crate::http::Secret;
 use crate::record::Key;
 use crate::telemetry::log;
+use crate::tier::breaker::{self, PROBE_EVERY_MAX};
 use crate::{http, market, plugin, source, warm};
 
 /// Wrong values that are set aside before the rest is no longer looked at.
@@ -28,6 +29,7 @@ pub(super) struct File {
     pub tiers: Vec<String>,
     pub ttl: Vec<Ttl>,
     pub cache: Cache,
+    pub breaker: Breaker,
     pub market: Market,
     pub warmer: Warmer,
     pub source: Vec<Source>,
@@ -43,6 +45,15 @@ pub(super) struct Cache {
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     pub memory_bytes_max: ByteSize,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Breaker {
+    #[serde(with = "humantime_serde")]
+    slow: Duration,
+    #[serde(with = "humantime_serde")]
+    probe_every: Duration,
 }
 
 #[derive(Deserialize)]
@@ -246,6 +257,26 @@ fn remove(root: &mut Value, path: &[&Segment], rest: &mut Table) -> bool {
 impl Default for Cache {
     fn default() -> Self {
         Self { deadline: Duration::from_millis(250), memory_bytes_max: ByteSize::mib(256) }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        let breaker::Config { slow, probe_every } = breaker::Config::default();
+        Self { slow, probe_every }
+    }
+}
+
+impl Breaker {
+    pub fn check(&self, mistakes: &mut Vec<Mistake>) -> breaker::Config {
+        if self.slow.is_zero() {
+            mistakes.push(Mistake::new("breaker.slow", "must be more than 0s"));
+        }
+        if self.probe_every < Duration::from_millis(10) || self.probe_every > PROBE_EVERY_MAX {
+            let most = humantime::format_duration(PROBE_EVERY_MAX);
+            mistakes.push(Mistake::new("breaker.probe_every", format!("must be from 10ms to {most}")));
+        }
+        breaker::Config { slow: self.slow, probe_every: self.probe_every }
     }
 }
 

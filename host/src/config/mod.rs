@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::cache::{self, Policy};
 use crate::plugin;
 use crate::telemetry::log;
-use crate::tier::{disk, memcached, redis};
+use crate::tier::{breaker, disk, memcached, redis};
 use crate::{http, market, source, warm};
 
 /// The longest that a reader may be made to wait for a tier.
@@ -119,7 +119,8 @@ impl Config {
 
     fn check(file: file::File, mistakes: &mut Vec<Mistake>) -> Self {
         let data_dir = file.data_dir.clone().unwrap_or_else(default_data_dir);
-        let tiers = tiers(&file.tiers, &data_dir, file.cache.deadline, mistakes);
+        let breaker = file.breaker.check(mistakes);
+        let tiers = tiers(&file.tiers, &data_dir, file.cache.deadline, &breaker, mistakes);
         let policy = policy(&file.ttl, mistakes);
         let http = file.http.check(mistakes);
         if let Err(error) = file.log.filter() {
@@ -151,13 +152,19 @@ impl Config {
 }
 
 /// The embedded disk tier where no tier is configured, else the tiers by their URLs.
-fn tiers(urls: &[String], data_dir: &Path, deadline: Duration, mistakes: &mut Vec<Mistake>) -> Vec<TierConfig> {
+fn tiers(
+    urls: &[String],
+    data_dir: &Path,
+    deadline: Duration,
+    breaker: &breaker::Config,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<TierConfig> {
     if urls.is_empty() {
         return vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
     }
     let mut tiers = Vec::new();
     for (at, url) in urls.iter().enumerate() {
-        match tier(url, deadline) {
+        match tier(url, deadline, breaker.clone()) {
             Ok(TierConfig::Disk(_)) if tiers.iter().any(|tier| matches!(tier, TierConfig::Disk(_))) => {
                 mistakes.push(Mistake::new(format!("tiers[{at}]"), "one disk tier is enough; remove the others"));
             }
@@ -171,7 +178,7 @@ fn tiers(urls: &[String], data_dir: &Path, deadline: Duration, mistakes: &mut Ve
     tiers
 }
 
-fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
+fn tier(text: &str, deadline: Duration, breaker: breaker::Config) -> Result<TierConfig, String> {
     const FORMS: &str = "write `memcached://127.0.0.1:11211`, `redis://127.0.0.1:6379/0`, `rediss://...` or `disk:///var/lib/tiergate/cache.redb`";
     // The text itself may hold a password and is not repeated.
     let url = url::Url::parse(text).map_err(|error| format!("is no URL ({error}); {FORMS}"))?;
@@ -182,14 +189,14 @@ fn tier(text: &str, deadline: Duration) -> Result<TierConfig, String> {
                 return Err(format!("a memcached URL holds a host and a port, and nothing more; {FORMS}"));
             }
             let address = format!("{host}:{}", url.port().unwrap_or(11211));
-            Ok(TierConfig::Memcached(memcached::Config { deadline, ..memcached::Config::at(address) }))
+            Ok(TierConfig::Memcached(memcached::Config { deadline, breaker, ..memcached::Config::at(address) }))
         }
         "redis" | "rediss" => {
             let database = url.path().trim_start_matches('/');
             if url.host_str().is_none_or(str::is_empty) || !database.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(format!("a Redis URL holds a host and the number of a database; {FORMS}"));
             }
-            Ok(TierConfig::Redis(redis::Config { deadline, ..redis::Config::at(text) }))
+            Ok(TierConfig::Redis(redis::Config { deadline, breaker, ..redis::Config::at(text) }))
         }
         "disk" => {
             let path = PathBuf::from(url.path());

@@ -3,7 +3,7 @@
 //! | route | answer |
 //! | --- | --- |
 //! | `GET /metrics` | Prometheus metrics |
-//! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits |
+//! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits, its breakers |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
 //! | `POST /api/admin/plugins/{slot}/{load,shadow,use,rollback,discard}` | see [`plugins_api`] |
 //! | `GET /api/admin/plugins/{slot}/{report,tape}` | see [`plugins_api`] |
@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 
 use super::respond::{self, Answer, Refusal};
 use super::{App, access, plugins_api};
+use crate::tier::Breaker;
+use crate::tier::breaker::Standing;
 
 /// Answers one request.
 pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
@@ -64,7 +66,17 @@ async fn tiers(app: &App) -> Value {
             }
             Err(error) => json!({ "answers": false, "error": error.to_string() }),
         };
-        json!({ "name": tier.name().as_str(), "summary": tier.summary(), "shared": tier.is_shared(), "state": state })
+        let breakers = tier.breakers().map(|both| json!({ "read": breaker(&both.read), "write": breaker(&both.write) }));
+        let (name, summary) = (tier.name().as_str(), tier.summary());
+        json!({ "name": name, "summary": summary, "shared": tier.is_shared(), "state": state, "breakers": breakers })
     });
     json!({ "tiers": join_all(checks).await })
+}
+
+fn breaker(breaker: &Breaker) -> Value {
+    let Standing { phase, lasting, why, calls, failed, slow } = breaker.standing();
+    json!({
+        "state": phase.as_str(), "for_seconds": lasting.as_secs_f64(), "why": why.as_deref(),
+        "window": { "calls": calls, "failed": failed, "slow": slow },
+    })
 }

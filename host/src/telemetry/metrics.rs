@@ -15,6 +15,8 @@ const COPIES: &str = "tiergate_copies_total";
 const TIER_READS: &str = "tiergate_tier_reads_total";
 const TIER_ANSWERS: &str = "tiergate_tier_answers";
 const TIER_FAILURES: &str = "tiergate_tier_failures_total";
+const BREAKER_OPEN: &str = "tiergate_breaker_open";
+const BREAKER_TURNS: &str = "tiergate_breaker_transitions_total";
 const REPAIRS: &str = "tiergate_repairs_total";
 const REJECTIONS: &str = "tiergate_rejections_total";
 const SOURCE_FETCHES: &str = "tiergate_source_fetches_total";
@@ -65,6 +67,8 @@ fn describe() {
     );
     describe_gauge!(TIER_ANSWERS, "1 while a tier answers looks below memory, else 0");
     describe_counter!(TIER_FAILURES, "Calls that a tier did not answer, or not in time");
+    describe_gauge!(BREAKER_OPEN, "1 while calls of a tier are not made because it did not answer others, else 0");
+    describe_counter!(BREAKER_TURNS, "Transitions of the breakers by tier, side and new state");
     describe_counter!(REPAIRS, "Payloads repaired by schema and kind of repair");
     describe_counter!(REJECTIONS, "Payloads refused by code");
     describe_counter!(SOURCE_FETCHES, "Requests to the origins of sources by outcome");
@@ -156,6 +160,16 @@ pub fn tier_answers(tier: &TierName, answers: bool) {
 /// A tier did not answer.
 pub fn tier_failed(tier: &TierName, call: &'static str) {
     counter!(TIER_FAILURES, "tier" => tier.to_string(), "call" => call).increment(1);
+}
+
+/// Whether the breaker of a tier's reads or writes keeps calls back.
+pub fn breaker(tier: &TierName, side: &'static str, is_open: bool) {
+    gauge!(BREAKER_OPEN, "tier" => tier.to_string(), "side" => side).set(if is_open { 1.0 } else { 0.0 });
+}
+
+/// A breaker went over into another state.
+pub fn breaker_turned(tier: &TierName, side: &'static str, to: &'static str) {
+    counter!(BREAKER_TURNS, "tier" => tier.to_string(), "side" => side, "to" => to).increment(1);
 }
 
 /// A payload was mended.

@@ -14,6 +14,7 @@ use crate::record::{
     DeleteOutcome, Digest, Key, Kind, Order, Record, Rejection, TierName, Time, Version, WriteOutcome,
 };
 
+pub mod breaker;
 mod contest;
 pub mod disk;
 mod floors;
@@ -21,6 +22,7 @@ pub mod memcached;
 pub mod memory;
 pub mod redis;
 
+pub use self::breaker::{Breaker, Breakers, Side};
 pub use self::disk::Disk;
 pub use self::floors::Floors;
 pub use self::memcached::Memcached;
@@ -64,8 +66,18 @@ pub trait Tier: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Asks the tier for a sign of life and its limits.
+    /// Asks the tier for a sign of life and its limits. No breaker keeps it back.
     async fn check(&self) -> Result<Health, TierError>;
+
+    /// The breakers of a tier that is an endpoint elsewhere.
+    fn breakers(&self) -> Option<&Breakers> {
+        None
+    }
+
+    /// Tries what this breaker guards, past it, with a value of its own.
+    async fn probe(&self, _side: Side) -> Result<(), TierError> {
+        self.check().await.map(drop)
+    }
 }
 
 /// What a tier holds under a key.
@@ -133,6 +145,9 @@ pub enum TierError {
     /// The tier refused: out of memory, read-only, wrong password.
     #[error("refused: {0}")]
     Refused(String),
+    /// It was not asked, because it did not answer others before.
+    #[error("unavailable: {0}")]
+    Unavailable(Arc<str>),
 }
 
 /// Judges bytes that somebody else stored.
@@ -150,6 +165,24 @@ pub enum Unworthy {
     /// Nobody could tell what they are; they must not be replaced unjudged.
     #[error("cannot be judged: {0}")]
     Unjudged(String),
+}
+
+// === impl TierError ===
+
+impl TierError {
+    /// Whether the tier is out of reach. A refusal is an answer.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Broken(_) | Self::Deadline(_) | Self::Unavailable(_) => true,
+            Self::Refused(_) => false,
+        }
+    }
+}
+
+impl AsRef<Self> for TierError {
+    fn as_ref(&self) -> &Self {
+        self
+    }
 }
 
 // === impl Stamp ===

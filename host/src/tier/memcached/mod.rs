@@ -20,8 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use self::connection::{Connection, Stored};
 use self::memory::Memories;
 use self::pool::{Conversation, Dialler, Server};
+use super::breaker::{self, canary};
 use super::contest::{Contest, contest, shared_wire};
-use super::{Appraise, CAS_ROUNDS_MAX, Floors, Found, Health, Payload, Tier, TierError, Unworthy};
+use super::{Appraise, Breakers, CAS_ROUNDS_MAX, Floors, Found, Health, Payload, Side, Tier, TierError, Unworthy};
 use crate::record::{DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome};
 
 /// What an item takes besides its key and value, in bytes: header 48, cas id 8, the key's end 1, the value's end 2
@@ -56,6 +57,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Bytes of values that are remembered by cas id, so that unchanged ones are not read again.
     pub remembered_bytes_max: u64,
+    /// When nobody waits for it any more.
+    pub breaker: breaker::Config,
 }
 
 /// The tier in memcached.
@@ -67,6 +70,7 @@ pub struct Memcached {
     server: Arc<Server>,
     memories: Memories,
     floors: Floors,
+    breakers: Breakers,
 }
 
 /// A write on its way: what is written, and how far it came.
@@ -109,6 +113,7 @@ impl Config {
             deadline: Duration::from_millis(250),
             connect_timeout: Duration::from_millis(250),
             remembered_bytes_max: 64 << 20,
+            breaker: breaker::Config::default(),
         }
     }
 }
@@ -129,7 +134,8 @@ impl Memcached {
             .build()
             .map_err(|error| TierError::Connect(error.to_string()))?;
         let memories = Memories::new(config.remembered_bytes_max);
-        Ok(Self { name, config, appraise, pool, server, memories, floors: Floors::default() })
+        let breakers = Breakers::new(&name, &config.breaker);
+        Ok(Self { name, config, appraise, pool, server, memories, floors: Floors::default(), breakers })
     }
 
     fn late(&self) -> TierError {
@@ -305,7 +311,7 @@ impl Memcached {
 
     async fn remove_within(&self, key: &Key, meant: Meant) -> DeleteOutcome {
         let sent = AtomicBool::new(false);
-        match self.within(self.remove(key, meant, &sent)).await {
+        match self.breakers.write.call(self.within(self.remove(key, meant, &sent))).await {
             Ok(outcome) => outcome,
             Err(error) if is_lost(&error) && sent.load(Relaxed) => DeleteOutcome::Unknown(error.to_string()),
             Err(error) => DeleteOutcome::Failed(error.to_string()),
@@ -354,7 +360,7 @@ impl Tier for Memcached {
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, TierError> {
-        self.within(self.read_all(keys)).await
+        self.breakers.read.call(self.within(self.read_all(keys))).await
     }
 
     async fn put(&self, key: &Key, record: &Record) -> WriteOutcome {
@@ -365,7 +371,8 @@ impl Tier for Memcached {
         let stored = if record.foreign.is_some() { Digest::of(wire) } else { record.digest };
         let write = Write { key, record, wire, stored, sent: AtomicBool::new(false) };
         let until = Instant::now() + self.config.deadline;
-        let outcome = match timeout_at(until, self.write(&write)).await.unwrap_or_else(|_| Err(self.late())) {
+        let written = async { timeout_at(until, self.write(&write)).await.unwrap_or_else(|_| Err(self.late())) };
+        let outcome = match self.breakers.write.call(written).await {
             Ok(outcome) => outcome,
             Err(error) if is_lost(&error) && write.sent.load(Relaxed) => {
                 // The connection is gone and the reply with it. What is there now may tell.
@@ -411,6 +418,22 @@ impl Tier for Memcached {
             Ok(Health { version: Some(version), incarnation, item_bytes_max, facts })
         })
         .await
+    }
+
+    fn breakers(&self) -> Option<&Breakers> {
+        Some(&self.breakers)
+    }
+
+    async fn probe(&self, side: Side) -> Result<(), TierError> {
+        let (key, record) = canary(Time::now());
+        match side {
+            Side::Read => self.within(self.read_all(&[key])).await.map(drop),
+            Side::Write => {
+                let (wire, stored) = (&record.bytes, record.digest);
+                let write = Write { key: &key, record: &record, wire, stored, sent: AtomicBool::new(false) };
+                self.within(self.write(&write)).await.map(drop)
+            }
+        }
     }
 }
 

@@ -17,8 +17,11 @@ use redis::{FromRedisValue, ParsingError, RedisResult, Script, ScriptInvocation,
 use tokio::time::{Instant, timeout_at};
 
 use self::link::{Link, tier_error};
+use super::breaker::{self, canary};
 use super::contest::shared_wire;
-use super::{Appraise, CAS_ROUNDS_MAX, FLOOR_KEPT, Found, Health, Payload, Stamp, Tier, TierError, Unworthy};
+use super::{
+    Appraise, Breakers, CAS_ROUNDS_MAX, FLOOR_KEPT, Found, Health, Payload, Side, Stamp, Tier, TierError, Unworthy,
+};
 use crate::record::{
     DeleteOutcome, Digest, Key, Kind, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome,
 };
@@ -62,6 +65,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// The largest value in bytes. Redis itself takes 512 MiB, but stands still while it moves one.
     pub value_bytes_max: usize,
+    /// When nobody waits for it any more.
+    pub breaker: breaker::Config,
 }
 
 /// The tier in Redis.
@@ -70,6 +75,7 @@ pub struct Redis {
     config: Config,
     appraise: Arc<dyn Appraise>,
     link: Link,
+    breakers: Breakers,
 }
 
 /// A script's answer: what it says, and for bytes that no note describes those bytes and their time left.
@@ -95,6 +101,20 @@ struct Unanswered {
     maybe_done: bool,
 }
 
+// === impl Unanswered ===
+
+impl From<TierError> for Unanswered {
+    fn from(error: TierError) -> Self {
+        Self { error, maybe_done: false }
+    }
+}
+
+impl AsRef<TierError> for Unanswered {
+    fn as_ref(&self) -> &TierError {
+        &self.error
+    }
+}
+
 // === impl Config ===
 
 impl Config {
@@ -105,6 +125,7 @@ impl Config {
             deadline: Duration::from_millis(250),
             connect_timeout: Duration::from_millis(250),
             value_bytes_max: 8 << 20,
+            breaker: breaker::Config::default(),
         }
     }
 }
@@ -159,7 +180,8 @@ impl Redis {
     /// A tier that connects when it is first used.
     pub fn new(name: TierName, config: Config, appraise: Arc<dyn Appraise>) -> Result<Self, TierError> {
         let link = Link::new(&config.url, config.connect_timeout)?;
-        Ok(Self { name, config, appraise, link })
+        let breakers = Breakers::new(&name, &config.breaker);
+        Ok(Self { name, config, appraise, link, breakers })
     }
 
     /// Puts one question on the connection and waits for the answer until `until`.
@@ -260,6 +282,28 @@ impl Redis {
         deleted(&self.run(until, &script).await?)
     }
 
+    /// What is stored under each of `keys`, and the note beside it.
+    async fn read_all(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, TierError> {
+        let mut script = READ.prepare_invoke();
+        for key in keys {
+            script.key(key.as_str()).key(note_key(key));
+        }
+        type Held = (Option<Vec<u8>>, i64, Vec<Option<String>>);
+        let held: Vec<Held> = self
+            .ask(self.until(), async |mut connection| script.invoke_async(&mut connection).await)
+            .await
+            .map_err(|unanswered| unanswered.error)?;
+        if held.len() != keys.len() {
+            return Err(TierError::Broken(format!("{} keys were asked for and {} answered", keys.len(), held.len())));
+        }
+        let found = held.into_iter().map(|(bytes, pttl, note)| {
+            let bytes = Bytes::from(bytes?);
+            let stamp = stamp(&note, &bytes);
+            Some(Found::Shared(Payload { bytes, flags: 0, remaining: remaining(pttl), stamp }))
+        });
+        Ok(found.collect())
+    }
+
     /// What bytes that no note describes are worth, by their own content; `Err` when nobody can tell.
     fn judge(&self, key: &Key, found: Answer, now: Time) -> Result<Judgement, String> {
         let sha1 = Digest::of(&found.bytes).hex();
@@ -356,24 +400,7 @@ impl Tier for Redis {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let mut script = READ.prepare_invoke();
-        for key in keys {
-            script.key(key.as_str()).key(note_key(key));
-        }
-        type Held = (Option<Vec<u8>>, i64, Vec<Option<String>>);
-        let held: Vec<Held> = self
-            .ask(self.until(), async |mut connection| script.invoke_async(&mut connection).await)
-            .await
-            .map_err(|unanswered| unanswered.error)?;
-        if held.len() != keys.len() {
-            return Err(TierError::Broken(format!("{} keys were asked for and {} answered", keys.len(), held.len())));
-        }
-        let found = held.into_iter().map(|(bytes, pttl, note)| {
-            let bytes = Bytes::from(bytes?);
-            let stamp = stamp(&note, &bytes);
-            Some(Found::Shared(Payload { bytes, flags: 0, remaining: remaining(pttl), stamp }))
-        });
-        Ok(found.collect())
+        self.breakers.read.call(self.read_all(keys)).await
     }
 
     async fn put(&self, key: &Key, record: &Record) -> WriteOutcome {
@@ -386,7 +413,7 @@ impl Tier for Redis {
             return WriteOutcome::Rejected(RejectedWhy::TooLarge { bytes, limit });
         }
         let until = self.until();
-        match self.store(key, record, wire, until).await {
+        match self.breakers.write.call(self.store(key, record, wire, until)).await {
             Ok(outcome) => outcome,
             // The connection is gone and the answer with it. What is there now may tell.
             Err(Unanswered { maybe_done: true, .. }) if self.holds(key, wire, until).await => WriteOutcome::Stored,
@@ -396,11 +423,11 @@ impl Tier for Redis {
     }
 
     async fn delete(&self, key: &Key, floor: Version) -> DeleteOutcome {
-        delete_outcome(self.remove(key, floor, self.until()).await)
+        delete_outcome(self.breakers.write.call(self.remove(key, floor, self.until())).await)
     }
 
     async fn delete_exact(&self, key: &Key, stored: Digest) -> DeleteOutcome {
-        delete_outcome(self.remove_exact(key, stored, self.until()).await)
+        delete_outcome(self.breakers.write.call(self.remove_exact(key, stored, self.until())).await)
     }
 
     async fn check(&self) -> Result<Health, TierError> {
@@ -417,6 +444,21 @@ impl Tier for Redis {
         let mut facts: Vec<(String, String)> = told.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         facts.push(("curr_items".to_owned(), entries.to_string()));
         Ok(Health { version, incarnation, item_bytes_max: Some(self.config.value_bytes_max), facts })
+    }
+
+    fn breakers(&self) -> Option<&Breakers> {
+        Some(&self.breakers)
+    }
+
+    async fn probe(&self, side: Side) -> Result<(), TierError> {
+        let (key, record) = canary(Time::now());
+        match side {
+            Side::Read => self.read_all(&[key]).await.map(drop),
+            Side::Write => {
+                let stored = self.store(&key, &record, &record.bytes, self.until()).await;
+                stored.map(drop).map_err(|unanswered| unanswered.error)
+            }
+        }
     }
 }
 

@@ -39,7 +39,12 @@ fn get(criterion: &mut Criterion) {
     let default = Policy::default_for(key.as_str());
     let rule = KeyPolicy { ttl: TierTtls { memory: day, ..default.ttl }, fresh: day, ..default };
     let policy = Policy::with(vec![rule]).expect("a policy");
-    let config = Config { policy, deadline: Duration::from_millis(250), memory_bytes_max: 64 << 20 };
+    let config = Config {
+        policy,
+        deadline: Duration::from_millis(250),
+        memory_bytes_max: 64 << 20,
+        recovery: Default::default(),
+    };
     let cache = Builder::new(config, plugins.codecs.clone()).build(Vec::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

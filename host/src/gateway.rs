@@ -14,6 +14,7 @@ use crate::plugin::{Operator, PluginError, PluginSpec, Plugins, Watch};
 use crate::record::{Key, Record, TierName, Time};
 use crate::source::{self, Sources};
 use crate::telemetry::metrics;
+use crate::tier::disk::journal::{Journal, OpenedJournal};
 use crate::tier::{Disk, Memcached, Redis, Tier};
 use crate::warm::Warm;
 
@@ -67,7 +68,8 @@ impl Gateway {
         let builder =
             plugins.as_ref().map(|plugins| cache::Builder::new(config.cache.clone(), plugins.plugins().codecs.clone()));
         let cache = match builder {
-            Some(builder) if mistakes.is_empty() => build(builder, &config.tiers, &mut mistakes),
+            Some(builder) if mistakes.is_empty() => with_journal(builder, &config.data_dir, &mut mistakes)
+                .and_then(|builder| build(builder, &config.tiers, &mut mistakes)),
             _ => None,
         };
         let (Some(plugins), Some(bound), Some(cache), Some(admin_token), Some(metrics)) =
@@ -115,9 +117,11 @@ impl Gateway {
         let market = tokio::spawn(self.market.run(drained));
         let warm = tokio::spawn(self.warm.run(stop.clone()));
         let tiers = tokio::spawn(self.app.cache.clone().watch_tiers());
+        let recovery = tokio::spawn(self.app.cache.clone().recover());
         let watch = self.watch.map(|watch| tokio::spawn(watch.run()));
         http::serve(self.app, self.bound, stop).await;
         tiers.abort();
+        recovery.abort();
         // A swap that is cut off is as if it had not begun.
         if let Some(watch) = watch {
             watch.abort();
@@ -200,6 +204,22 @@ fn prepare(data_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<Secret> {
     }
     match http::token_file(&data_dir.join("admin.token")) {
         Ok(token) => Some(token),
+        Err(error) => {
+            mistakes.push(Mistake::new("data_dir", error));
+            None
+        }
+    }
+}
+
+/// Keeps what waits for tiers in the data directory, and takes up what waited there.
+fn with_journal(builder: cache::Builder, data_dir: &Path, mistakes: &mut Vec<Mistake>) -> Option<cache::Builder> {
+    match Journal::open(&data_dir.join("recovery.redb")) {
+        Ok(OpenedJournal { journal, waiting, set_aside }) => {
+            if let Some((file, why)) = set_aside {
+                tracing::warn!(file = %file.display(), why, "what waited for tiers could not be read; the file was set aside");
+            }
+            Some(builder.with_journal(journal, waiting))
+        }
         Err(error) => {
             mistakes.push(Mistake::new("data_dir", error));
             None

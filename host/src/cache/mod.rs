@@ -11,6 +11,7 @@ mod placeholder;
 mod policy;
 mod read;
 mod record;
+mod recovery;
 mod refill;
 mod survey;
 #[cfg(test)]
@@ -28,14 +29,17 @@ pub use codec::{Codec, DecodeError, Decoded};
 pub use placeholder::NotPlaced;
 pub use policy::{KeyPolicy, Policy, PolicyError, TTL_MIN, TierTtls};
 pub use read::{Read, Refreshed};
+pub use recovery::{LaneStatus, Limits, WaitingItem};
 pub use survey::{Holding, Reads, Survey};
 pub use write::{DeleteDied, Deleted, Put, PutOptions, Verdict};
 
 use crate::record::{Key, Record, TierName, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;
+use crate::tier::disk::journal::{Journal, Waiting};
 use crate::tier::{Appraise, Floors, Memory, Tier};
 use appraiser::Appraiser;
 use flight::Flights;
+use recovery::Lane;
 
 /// Keys whose last version, misses and last put-back are remembered; the coldest are forgotten beyond it.
 const KEYS_REMEMBERED_MAX: usize = 100_000;
@@ -52,6 +56,8 @@ pub struct Config {
     pub deadline: Duration,
     /// Bytes of memory.
     pub memory_bytes_max: u64,
+    /// What may wait for one tier that does not answer.
+    pub recovery: Limits,
 }
 
 /// The cache. Cheap to share behind an `Arc`.
@@ -61,6 +67,10 @@ pub struct Cache {
     tiers: Vec<Arc<dyn Tier>>,
     /// Which of `tiers` did not answer when last asked.
     failing: Vec<AtomicBool>,
+    /// What waits for each of `tiers`.
+    lanes: Vec<Lane>,
+    /// Where that survives a crash.
+    journal: Option<Arc<Journal>>,
     appraiser: Arc<Appraiser>,
     policy: Arc<Policy>,
     deadline: Duration,
@@ -90,6 +100,7 @@ pub struct Builder {
     config: Config,
     policy: Arc<Policy>,
     appraiser: Arc<Appraiser>,
+    journal: Option<(Arc<Journal>, Vec<Waiting>)>,
 }
 
 // === impl Builder ===
@@ -99,7 +110,7 @@ impl Builder {
     pub fn new(config: Config, codec: Arc<dyn Codec>) -> Self {
         let policy = Arc::new(config.policy.clone());
         let appraiser = Arc::new(Appraiser::new(codec, policy.clone()));
-        Self { config, policy, appraiser }
+        Self { config, policy, appraiser, journal: None }
     }
 
     /// What tiers ask about bytes that somebody else stored.
@@ -107,9 +118,19 @@ impl Builder {
         self.appraiser.clone()
     }
 
+    /// Keeps what waits for tiers in this journal, and takes up what waited when the process ended.
+    pub fn with_journal(self, journal: Journal, waiting: Vec<Waiting>) -> Self {
+        Self { journal: Some((Arc::new(journal), waiting)), ..self }
+    }
+
     /// The cache over `tiers`, given from the fastest to the slowest.
     pub fn build(self, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
-        Arc::new(Cache {
+        let (journal, waiting) = self.journal.unzip();
+        let limits = self.config.recovery;
+        let lane = |tier: &Arc<dyn Tier>| Lane::new(tier.name().clone(), limits.clone(), journal.clone());
+        let cache = Arc::new(Cache {
+            lanes: tiers.iter().map(lane).collect(),
+            journal: journal.clone(),
             memory: Arc::new(Memory::new(crate::tier::memory::Config { bytes_max: self.config.memory_bytes_max })),
             failing: tiers.iter().map(|_| AtomicBool::new(false)).collect(),
             tiers,
@@ -123,7 +144,9 @@ impl Builder {
             counters: metrics::HitCounters::new(),
             put_back: Map::new(KEYS_REMEMBERED_MAX),
             changes: broadcast::channel(CHANGES_KEPT).0,
-        })
+        });
+        cache.take_up(waiting.unwrap_or_default());
+        cache
     }
 }
 

@@ -115,7 +115,8 @@ impl Cache {
                     self.appraiser.saw_stored(tier.name(), key, record, Time::now());
                 }
                 WriteOutcome::Superseded | WriteOutcome::Refused(_) => refilled.already_there += 1,
-                WriteOutcome::Failed(why) | WriteOutcome::Unknown(why) => return Err(TierError::Broken(why)),
+                WriteOutcome::Failed(failure) => return Err(TierError::Broken(failure.to_string())),
+                WriteOutcome::Unknown(why) => return Err(TierError::Broken(why)),
                 WriteOutcome::Rejected(_) | WriteOutcome::Queued(_) => {
                     tracing::debug!(%key, tier = %tier.name(), outcome = outcome.label(), "not filled again");
                     refilled.not_stored += 1;

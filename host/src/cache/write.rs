@@ -185,12 +185,12 @@ impl Cache {
         self.saw(key, floor);
         let in_memory = self.memory.remove(key, floor);
         self.announce(Change::Deleted(key.clone(), floor));
-        let below = self.tiers.iter().map(|tier| async move {
+        let below = self.tiers.iter().enumerate().map(|(at, tier)| async move {
             let outcome = tier.delete(key, floor).await;
             if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
                 self.appraiser.saw_nothing(tier.name(), key, Time::now());
             }
-            (tier.name().clone(), outcome)
+            (tier.name().clone(), self.wait_to_delete(at, key, floor, outcome).await)
         });
         let mut outcomes = vec![(TierName::new(MEMORY), in_memory)];
         outcomes.extend(join_all(below).await);
@@ -222,13 +222,13 @@ impl Cache {
             return [TierName::new(MEMORY)].into_iter().chain(everywhere).map(|tier| (tier, lost.clone())).collect();
         }
         let defaults = &self.policy.of(key).ttl;
-        let below = join_all(self.tiers.iter().map(|tier| async move {
-            let copy = with_lifetime(record, now, ttl.unwrap_or_else(|| defaults.of(tier.name())));
+        let below = join_all(self.tiers.iter().enumerate().map(|(at, tier)| async move {
+            let copy = Arc::new(with_lifetime(record, now, ttl.unwrap_or_else(|| defaults.of(tier.name()))));
             let outcome = tier.put(key, &copy).await;
             if outcome == WriteOutcome::Stored {
                 self.appraiser.saw_stored(tier.name(), key, &copy, Time::now());
             }
-            (tier.name().clone(), outcome)
+            (tier.name().clone(), self.wait_to_write(at, key, &copy, outcome).await)
         }))
         .await;
         self.evict_outgrown(key, record, &below).await;

@@ -11,7 +11,7 @@ use serde_path_to_error::{Segment, Track};
 use toml::{Table, Value};
 
 use super::Mistake;
-use crate::cache::{KeyPolicy, Policy, TTL_MIN};
+use crate::cache::{KeyPolicy, Limits, Policy, TTL_MIN};
 use crate::http::Secret;
 use crate::record::Key;
 use crate::telemetry::log;
@@ -30,6 +30,7 @@ pub(super) struct File {
     pub ttl: Vec<Ttl>,
     pub cache: Cache,
     pub breaker: Breaker,
+    pub recovery: Recovery,
     pub market: Market,
     pub warmer: Warmer,
     pub source: Vec<Source>,
@@ -54,6 +55,13 @@ pub(super) struct Breaker {
     slow: Duration,
     #[serde(with = "humantime_serde")]
     probe_every: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Recovery {
+    keys_max: usize,
+    bytes_max: ByteSize,
 }
 
 #[derive(Deserialize)]
@@ -277,6 +285,19 @@ impl Breaker {
             mistakes.push(Mistake::new("breaker.probe_every", format!("must be from 10ms to {most}")));
         }
         breaker::Config { slow: self.slow, probe_every: self.probe_every }
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        let Limits { items_max, bytes_max } = Limits::default();
+        Self { keys_max: items_max, bytes_max: ByteSize::b(bytes_max) }
+    }
+}
+
+impl Recovery {
+    pub fn limits(&self) -> Limits {
+        Limits { items_max: self.keys_max, bytes_max: self.bytes_max.as_u64() }
     }
 }
 

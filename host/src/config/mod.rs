@@ -140,6 +140,7 @@ impl Config {
                 policy,
                 deadline: file.cache.deadline,
                 memory_bytes_max: file.cache.memory_bytes_max.as_u64(),
+                recovery: file.recovery.limits(),
             },
             market,
             warm,

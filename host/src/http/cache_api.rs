@@ -95,6 +95,8 @@ pub(super) async fn delete(app: &App, key: &Key) -> Result<Answer, Refusal> {
     let gone = |outcome: &DeleteOutcome| matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent);
     let status = if below().all(gone) {
         StatusCode::OK
+    } else if below().all(|outcome| gone(outcome) || matches!(outcome, DeleteOutcome::Queued(_))) {
+        StatusCode::ACCEPTED
     } else if below().any(gone) {
         StatusCode::MULTI_STATUS
     } else if below().any(|outcome| *outcome == DeleteOutcome::Superseded) {

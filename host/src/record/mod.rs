@@ -12,6 +12,6 @@ mod value;
 
 pub use key::{KEY_BYTES_MAX, Key, KeyError};
 pub use order::{Digest, Kind, Order, Version};
-pub use outcome::{DeleteOutcome, ReadOutcome, RejectedWhy, StaleWhy, TierName, WriteOutcome};
+pub use outcome::{DeleteOutcome, Failure, ReadOutcome, RejectedWhy, StaleWhy, TierName, WriteOutcome};
 pub use time::Time;
 pub use value::{Origin, Record, Rejection, Repair};

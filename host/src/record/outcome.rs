@@ -2,6 +2,7 @@
 //! all come from these, so that they cannot disagree.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::Kind;
@@ -25,9 +26,16 @@ pub enum WriteOutcome {
     /// The value waits for the tier to come back.
     Queued(String),
     /// The tier did not take the value.
-    Failed(String),
+    Failed(Failure),
     /// The connection was lost, or time ran out, after the value was sent.
     Unknown(String),
+}
+
+/// Why a tier did not do what it was asked, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    why: String,
+    is_outage: bool,
 }
 
 /// Why a tier can never take a value.
@@ -58,8 +66,10 @@ pub enum DeleteOutcome {
     Absent,
     /// A value newer than the delete is there and stays.
     Superseded,
+    /// The delete waits for the tier to come back.
+    Queued(String),
     /// The tier did not do it.
-    Failed(String),
+    Failed(Failure),
     /// The connection was lost, or time ran out, after the command was sent.
     Unknown(String),
 }
@@ -153,8 +163,42 @@ impl WriteOutcome {
             Self::Rejected(RejectedWhy::Repaired) => Some("repairs are not written to shared tiers".to_owned()),
             Self::Rejected(RejectedWhy::Negative) => Some("a remembered absence lives in memory only".to_owned()),
             Self::Rejected(RejectedWhy::Ended) => Some("its lifetime has ended".to_owned()),
-            Self::Queued(why) | Self::Failed(why) | Self::Unknown(why) => Some(why.clone()),
+            Self::Queued(why) | Self::Unknown(why) => Some(why.clone()),
+            Self::Failed(failure) => Some(failure.to_string()),
         }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The tier is out of reach, and may take the same when it is back. Other failures are its answer.
+    pub fn outage(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_outage: true }
+    }
+
+    /// Whether the tier was out of reach.
+    pub const fn is_outage(&self) -> bool {
+        self.is_outage
+    }
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self { why, is_outage: false }
+    }
+}
+
+impl Deref for Failure {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.why
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
     }
 }
 
@@ -167,6 +211,7 @@ impl DeleteOutcome {
             Self::Deleted => "deleted",
             Self::Absent => "absent",
             Self::Superseded => "superseded",
+            Self::Queued(_) => "queued",
             Self::Failed(_) => "failed",
             Self::Unknown(_) => "unknown",
         }
@@ -177,7 +222,8 @@ impl DeleteOutcome {
         match self {
             Self::Deleted | Self::Absent => None,
             Self::Superseded => Some("a newer value is there".to_owned()),
-            Self::Failed(why) | Self::Unknown(why) => Some(why.clone()),
+            Self::Queued(why) | Self::Unknown(why) => Some(why.clone()),
+            Self::Failed(failure) => Some(failure.to_string()),
         }
     }
 }

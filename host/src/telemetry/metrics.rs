@@ -17,6 +17,10 @@ const TIER_ANSWERS: &str = "tiergate_tier_answers";
 const TIER_FAILURES: &str = "tiergate_tier_failures_total";
 const BREAKER_OPEN: &str = "tiergate_breaker_open";
 const BREAKER_TURNS: &str = "tiergate_breaker_transitions_total";
+const RECOVERY_DEPTH: &str = "tiergate_recovery_depth";
+const RECOVERY_BYTES: &str = "tiergate_recovery_bytes";
+const RECOVERY_AGE: &str = "tiergate_recovery_oldest_age_seconds";
+const RECOVERIES: &str = "tiergate_recovery_total";
 const REPAIRS: &str = "tiergate_repairs_total";
 const REJECTIONS: &str = "tiergate_rejections_total";
 const SOURCE_FETCHES: &str = "tiergate_source_fetches_total";
@@ -69,6 +73,13 @@ fn describe() {
     describe_counter!(TIER_FAILURES, "Calls that a tier did not answer, or not in time");
     describe_gauge!(BREAKER_OPEN, "1 while calls of a tier are not made because it did not answer others, else 0");
     describe_counter!(BREAKER_TURNS, "Transitions of the breakers by tier, side and new state");
+    describe_gauge!(RECOVERY_DEPTH, "Keys of which something waits for a tier that does not answer");
+    describe_gauge!(RECOVERY_BYTES, Unit::Bytes, "Bytes of what waits for a tier");
+    describe_gauge!(RECOVERY_AGE, Unit::Seconds, "How long the oldest has waited for a tier; 0 when nothing waits");
+    describe_counter!(
+        RECOVERIES,
+        "What came to wait for a tier (queued, overflow), and how each ended, by tier and outcome"
+    );
     describe_counter!(REPAIRS, "Payloads repaired by schema and kind of repair");
     describe_counter!(REJECTIONS, "Payloads refused by code");
     describe_counter!(SOURCE_FETCHES, "Requests to the origins of sources by outcome");
@@ -95,7 +106,7 @@ fn describe() {
 /// One tier's answer to a write.
 pub fn written(tier: &TierName, outcome: &WriteOutcome) {
     counter!(WRITES, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
-    if matches!(outcome, WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) {
+    if matches!(outcome, WriteOutcome::Queued(_) | WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) {
         tier_failed(tier, "write");
     }
 }
@@ -103,7 +114,7 @@ pub fn written(tier: &TierName, outcome: &WriteOutcome) {
 /// One tier's answer to a delete.
 pub fn deleted(tier: &TierName, outcome: &DeleteOutcome) {
     counter!(DELETES, "tier" => tier.to_string(), "outcome" => outcome.label()).increment(1);
-    if matches!(outcome, DeleteOutcome::Failed(_) | DeleteOutcome::Unknown(_)) {
+    if matches!(outcome, DeleteOutcome::Queued(_) | DeleteOutcome::Failed(_) | DeleteOutcome::Unknown(_)) {
         tier_failed(tier, "delete");
     }
 }
@@ -170,6 +181,18 @@ pub fn breaker(tier: &TierName, side: &'static str, is_open: bool) {
 /// A breaker went over into another state.
 pub fn breaker_turned(tier: &TierName, side: &'static str, to: &'static str) {
     counter!(BREAKER_TURNS, "tier" => tier.to_string(), "side" => side, "to" => to).increment(1);
+}
+
+/// What waits for a tier.
+pub fn lane(tier: &TierName, depth: usize, bytes: u64, oldest: Option<Duration>) {
+    gauge!(RECOVERY_DEPTH, "tier" => tier.to_string()).set(depth as f64);
+    gauge!(RECOVERY_BYTES, "tier" => tier.to_string()).set(bytes as f64);
+    gauge!(RECOVERY_AGE, "tier" => tier.to_string()).set(oldest.unwrap_or_default().as_secs_f64());
+}
+
+/// Something came to wait for a tier, or ended waiting.
+pub fn recovered(tier: &TierName, outcome: &'static str) {
+    counter!(RECOVERIES, "tier" => tier.to_string(), "outcome" => outcome).increment(1);
 }
 
 /// A payload was mended.

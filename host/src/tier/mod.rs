@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::record::{
-    DeleteOutcome, Digest, Key, Kind, Order, Record, Rejection, TierName, Time, Version, WriteOutcome,
+    DeleteOutcome, Digest, Failure, Key, Kind, Order, Record, Rejection, TierName, Time, Version, WriteOutcome,
 };
 
 pub mod breaker;
@@ -176,6 +176,12 @@ impl TierError {
             Self::Connect(_) | Self::Broken(_) | Self::Deadline(_) | Self::Unavailable(_) => true,
             Self::Refused(_) => false,
         }
+    }
+}
+
+impl From<TierError> for Failure {
+    fn from(error: TierError) -> Self {
+        if error.is_outage() { Self::outage(error.to_string()) } else { error.to_string().into() }
     }
 }
 

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Builder, Cache, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Policy, TierTtls};
+use super::{
+    Builder, Cache, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Limits, Policy, TierTtls,
+};
 use crate::record::{
     DeleteOutcome, Digest, Key, Kind, ReadOutcome, Record, StaleWhy, TierName, Time, Version, WriteOutcome,
 };
@@ -26,7 +28,7 @@ struct Gated {
 }
 
 /// Takes every payload as it is.
-struct Plain;
+pub(super) struct Plain;
 
 impl Codec for Plain {
     fn decode(&self, _: &Key, _: &Bytes, _: u32) -> Result<Decoded, DecodeError> {
@@ -95,7 +97,8 @@ fn cache(memory: Duration) -> (Arc<Cache>, Arc<Gated>) {
     let ttl = TierTtls { memory, memcached: minute, redis: minute };
     let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: minute, grace: minute };
     let policy = Policy::with(vec![rule]).unwrap();
-    let config = Config { policy, deadline: Duration::from_millis(200), memory_bytes_max: 1 << 20 };
+    let config =
+        Config { policy, deadline: Duration::from_millis(200), memory_bytes_max: 1 << 20, recovery: Limits::default() };
     let (reads, gate) = (AtomicUsize::new(0), Semaphore::new(0));
     let tier = Arc::new(Gated { name: TierName::new("redis"), text: "1", reads, gate });
     (Builder::new(config, Arc::new(Plain)).build(vec![tier.clone()]), tier)

@@ -69,7 +69,12 @@ impl Tier for Kept {
 
 fn over(tiers: Vec<Arc<Kept>>) -> Arc<Cache> {
     let policy = Policy::default();
-    let config = Config { policy, deadline: Duration::from_millis(200), memory_bytes_max: 64 << 20 };
+    let config = Config {
+        policy,
+        deadline: Duration::from_millis(200),
+        memory_bytes_max: 64 << 20,
+        recovery: Limits::default(),
+    };
     Builder::new(config, Arc::new(Plain)).build(tiers.into_iter().map(|tier| tier as Arc<dyn Tier>).collect())
 }
 

@@ -68,7 +68,12 @@ fn cache(codec: Arc<Json>, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
     let ttl = TierTtls { memory: MINUTE, memcached: MINUTE, redis: MINUTE };
     let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: MINUTE, grace: MINUTE };
     let policy = Policy::with(vec![rule]).expect("a policy");
-    let config = cache::Config { policy, deadline: Duration::from_secs(1), memory_bytes_max: 8 << 20 };
+    let config = cache::Config {
+        policy,
+        deadline: Duration::from_secs(1),
+        memory_bytes_max: 8 << 20,
+        recovery: cache::Limits::default(),
+    };
     Builder::new(config, codec).build(tiers)
 }
 
@@ -220,15 +225,15 @@ impl Tier for Down {
     }
 
     async fn put(&self, _: &Key, _: &Record) -> WriteOutcome {
-        WriteOutcome::Failed("it is down".to_owned())
+        WriteOutcome::Failed("it is down".to_owned().into())
     }
 
     async fn delete(&self, _: &Key, _: Version) -> DeleteOutcome {
-        DeleteOutcome::Failed("it is down".to_owned())
+        DeleteOutcome::Failed("it is down".to_owned().into())
     }
 
     async fn delete_exact(&self, _: &Key, _: Digest) -> DeleteOutcome {
-        DeleteOutcome::Failed("it is down".to_owned())
+        DeleteOutcome::Failed("it is down".to_owned().into())
     }
 
     async fn check(&self) -> Result<Health, TierError> {

@@ -4,6 +4,7 @@
 //! groups; readers see the last commit and wait for nobody. A file that cannot be read is set aside under another name and
 //! the start goes on with an empty one: a cache must not keep its gateway from starting.
 
+pub mod journal;
 mod row;
 mod writer;
 
@@ -23,7 +24,9 @@ use tokio::time::timeout;
 
 use self::writer::{Command, Gauges, Index, Meant, Writer};
 use super::{Floors, Found, Health, Tier, TierError};
-use crate::record::{DeleteOutcome, Digest, Key, Kind, Record, RejectedWhy, TierName, Time, Version, WriteOutcome};
+use crate::record::{
+    DeleteOutcome, Digest, Failure, Key, Kind, Record, RejectedWhy, TierName, Time, Version, WriteOutcome,
+};
 
 /// Bytes of the file that redb keeps in memory. Small, because the memory tier stands in front.
 const PAGE_CACHE_BYTES: usize = 16 << 20;
@@ -111,18 +114,9 @@ impl Disk {
     /// A damaged file is no error: see [`Opened::set_aside`]. A file in use, or one that the system refuses, is.
     pub fn open(config: Config) -> Result<Opened, OpenError> {
         let path = config.path.clone();
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(|error| OpenError::Io { path: path.clone(), error })?;
-        }
-        let (disk, why) = match Self::start(config.clone()) {
-            Ok(disk) => return Ok(Opened { disk, set_aside: None }),
-            Err(OpenError::Unusable { why, .. }) => {
-                let aside = set_aside(&path)?;
-                (Self::start(config)?, (aside, why))
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Opened { disk, set_aside: Some(why) })
+        let start = |database| Self::start(config.clone(), database);
+        let (disk, set_aside) = open_or_set_aside(&path, PAGE_CACHE_BYTES, start)?;
+        Ok(Opened { disk, set_aside })
     }
 
     /// Every live record, to start from. Reads the whole file.
@@ -130,22 +124,8 @@ impl Disk {
         writer::read_all(&self.database, &self.gauges, now).map_err(|error| TierError::Broken(error.to_string()))
     }
 
-    fn start(config: Config) -> Result<Self, OpenError> {
+    fn start(config: Config, database: Database) -> Result<Self, OpenError> {
         let unusable = |why: String| OpenError::Unusable { path: config.path.clone(), why };
-        let database = Database::builder()
-            .set_cache_size(PAGE_CACHE_BYTES)
-            // Without it a file that was changed by somebody else may panic later on.
-            .set_check_integrity_on_open(true)
-            .create(&config.path)
-            .map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                    OpenError::AlreadyOpen(config.path.clone())
-                }
-                DatabaseError::Storage(StorageError::Io(error)) if !says_damaged(&error) => {
-                    OpenError::Io { path: config.path.clone(), error }
-                }
-                other => unusable(other.to_string()),
-            })?;
         let (database, gauges) = (Arc::new(database), Arc::new(Gauges::default()));
         let mut writer = Writer {
             database: database.clone(),
@@ -189,7 +169,7 @@ impl Disk {
         match self.ask(|answer| Command::Delete { key: key.clone(), meant, answer }).await {
             Ok(outcome) => outcome,
             Err((true, why)) => DeleteOutcome::Unknown(why),
-            Err((false, why)) => DeleteOutcome::Failed(why),
+            Err((false, why)) => DeleteOutcome::Failed(Failure::outage(why)),
         }
     }
 }
@@ -248,13 +228,13 @@ impl Tier for Disk {
         }
         let row = match row::encode(record) {
             Ok(row) => row,
-            Err(error) => return WriteOutcome::Failed(error.to_string()),
+            Err(error) => return WriteOutcome::Failed(error.to_string().into()),
         };
         let record = Box::new(record.clone());
         match self.ask(|answer| Command::Put { key: key.clone(), record, row, answer }).await {
             Ok(outcome) => outcome,
             Err((true, why)) => WriteOutcome::Unknown(why),
-            Err((false, why)) => WriteOutcome::Failed(why),
+            Err((false, why)) => WriteOutcome::Failed(Failure::outage(why)),
         }
     }
 
@@ -293,6 +273,44 @@ impl Tier for Disk {
             ],
         })
     }
+}
+
+/// What `start` makes of the file at `path`. A file that holds nothing usable is set aside, and told with what was wrong with
+/// it, and `start` gets a new one.
+fn open_or_set_aside<T>(
+    path: &Path,
+    cache_bytes: usize,
+    start: impl Fn(Database) -> Result<T, OpenError>,
+) -> Result<(T, Option<(PathBuf, String)>), OpenError> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
+    }
+    let open = || database(path, cache_bytes).and_then(&start);
+    match open() {
+        Ok(started) => Ok((started, None)),
+        Err(OpenError::Unusable { why, .. }) => {
+            let aside = set_aside(path)?;
+            Ok((open()?, Some((aside, why))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn database(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    Database::builder()
+        .set_cache_size(cache_bytes)
+        // Without it a file that was changed by somebody else may panic later on.
+        .set_check_integrity_on_open(true)
+        .create(path)
+        .map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                OpenError::AlreadyOpen(path.to_owned())
+            }
+            DatabaseError::Storage(StorageError::Io(error)) if !says_damaged(&error) => {
+                OpenError::Io { path: path.to_owned(), error }
+            }
+            other => OpenError::Unusable { path: path.to_owned(), why: other.to_string() },
+        })
 }
 
 /// Gives the file at `path` another name and tells it: `tiergate.redb.broken-1767225600`.

@@ -11,7 +11,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable, Table, TableDefinitio
 use tokio::sync::{mpsc, oneshot};
 
 use super::row;
-use crate::record::{DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, Time, Version, WriteOutcome};
+use crate::record::{DeleteOutcome, Digest, Failure, Key, Order, Record, RejectedWhy, Time, Version, WriteOutcome};
 use crate::tier::Floors;
 use crate::tier::contest::{Contest, contest};
 
@@ -294,8 +294,8 @@ impl Command {
 
     fn fail(self, why: &str) {
         let outcome = match &self {
-            Self::Put { .. } => Outcome::Write(WriteOutcome::Failed(why.to_owned())),
-            Self::Delete { .. } => Outcome::Delete(DeleteOutcome::Failed(why.to_owned())),
+            Self::Put { .. } => Outcome::Write(WriteOutcome::Failed(Failure::outage(why))),
+            Self::Delete { .. } => Outcome::Delete(DeleteOutcome::Failed(Failure::outage(why))),
         };
         self.answer(outcome);
     }

@@ -226,7 +226,7 @@ impl Memcached {
                     },
                     Judged::Worthless => {}
                     Judged::Changed => continue,
-                    Judged::Unjudged(why) => return Ok(WriteOutcome::Failed(why)),
+                    Judged::Unjudged(why) => return Ok(WriteOutcome::Failed(why.into())),
                 }
             }
             let expiry = expiry(record.remaining(now), now);
@@ -244,7 +244,7 @@ impl Memcached {
                 Stored::Yes => return Ok(WriteOutcome::Stored),
             }
         }
-        Ok(WriteOutcome::Failed(contended()))
+        Ok(WriteOutcome::Failed(contended().into()))
     }
 
     /// What the bytes found under `key` are worth: as noted when this gateway wrote them, else as their own content says.
@@ -293,7 +293,7 @@ impl Memcached {
                     Judged::Worth(order) => order.version > floor,
                     Judged::Worthless => false,
                     Judged::Changed => continue,
-                    Judged::Unjudged(why) => return Ok(DeleteOutcome::Failed(why)),
+                    Judged::Unjudged(why) => return Ok(DeleteOutcome::Failed(why.into())),
                 },
             };
             if stays {
@@ -306,7 +306,7 @@ impl Memcached {
                 return Ok(DeleteOutcome::Deleted);
             }
         }
-        Ok(DeleteOutcome::Failed(contended()))
+        Ok(DeleteOutcome::Failed(contended().into()))
     }
 
     async fn remove_within(&self, key: &Key, meant: Meant) -> DeleteOutcome {
@@ -314,7 +314,7 @@ impl Memcached {
         match self.breakers.write.call(self.within(self.remove(key, meant, &sent))).await {
             Ok(outcome) => outcome,
             Err(error) if is_lost(&error) && sent.load(Relaxed) => DeleteOutcome::Unknown(error.to_string()),
-            Err(error) => DeleteOutcome::Failed(error.to_string()),
+            Err(error) => DeleteOutcome::Failed(error.into()),
         }
     }
 
@@ -381,7 +381,7 @@ impl Tier for Memcached {
                     _ => WriteOutcome::Unknown(error.to_string()),
                 }
             }
-            Err(error) => WriteOutcome::Failed(error.to_string()),
+            Err(error) => WriteOutcome::Failed(error.into()),
         };
         // A delete that began after the floor was looked at may have found nothing yet: what it meant to remove is undone.
         if outcome == WriteOutcome::Stored && self.floors.bars(key, record.version) {

@@ -250,12 +250,12 @@ impl Redis {
                 }
                 "foreign" => match self.judge(key, answer, now) {
                     Ok(judged) => judgement = judged,
-                    Err(why) => return Ok(WriteOutcome::Failed(why)),
+                    Err(why) => return Ok(WriteOutcome::Failed(why.into())),
                 },
                 _ => return Err(Unanswered { error: answer.nonsense(), maybe_done: false }),
             }
         }
-        Ok(WriteOutcome::Failed(contended()))
+        Ok(WriteOutcome::Failed(contended().into()))
     }
 
     async fn remove(&self, key: &Key, floor: Version, until: Instant) -> Result<DeleteOutcome, Unanswered> {
@@ -268,12 +268,12 @@ impl Redis {
             match answer.word.as_str() {
                 "foreign" => match self.judge(key, answer, Time::now()) {
                     Ok(judged) => judgement = judged,
-                    Err(why) => return Ok(DeleteOutcome::Failed(why)),
+                    Err(why) => return Ok(DeleteOutcome::Failed(why.into())),
                 },
                 _ => return deleted(&answer),
             }
         }
-        Ok(DeleteOutcome::Failed(contended()))
+        Ok(DeleteOutcome::Failed(contended().into()))
     }
 
     async fn remove_exact(&self, key: &Key, stored: Digest, until: Instant) -> Result<DeleteOutcome, Unanswered> {
@@ -365,7 +365,7 @@ fn delete_outcome(result: Result<DeleteOutcome, Unanswered>) -> DeleteOutcome {
     match result {
         Ok(outcome) => outcome,
         Err(Unanswered { error, maybe_done: true }) => DeleteOutcome::Unknown(error.to_string()),
-        Err(Unanswered { error, maybe_done: false }) => DeleteOutcome::Failed(error.to_string()),
+        Err(Unanswered { error, maybe_done: false }) => DeleteOutcome::Failed(error.into()),
     }
 }
 
@@ -418,7 +418,7 @@ impl Tier for Redis {
             // The connection is gone and the answer with it. What is there now may tell.
             Err(Unanswered { maybe_done: true, .. }) if self.holds(key, wire, until).await => WriteOutcome::Stored,
             Err(Unanswered { error, maybe_done: true }) => WriteOutcome::Unknown(error.to_string()),
-            Err(Unanswered { error, maybe_done: false }) => WriteOutcome::Failed(error.to_string()),
+            Err(Unanswered { error, maybe_done: false }) => WriteOutcome::Failed(error.into()),
         }
     }
 

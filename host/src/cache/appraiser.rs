@@ -10,6 +10,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Map;
 
 use super::policy::Policy;
+use super::quarantine::Quarantine;
 use super::record::{Circumstances, own_timestamp, record};
 use super::{Codec, DecodeError, Decoded};
 use crate::record::{Digest, Key, Origin, Record, Rejection, Repair, TierName, Time, Version};
@@ -30,6 +31,7 @@ pub(super) struct Appraiser {
     policy: Arc<Policy>,
     verdicts: Map<Place, Arc<Decision>, BySize>,
     sightings: Map<(TierName, Key), Sighting>,
+    pub quarantine: Quarantine,
 }
 
 /// What was last seen of a key in a tier.
@@ -78,6 +80,7 @@ impl Appraiser {
             policy,
             verdicts: Map::with_weighter(10_000, VERDICT_BYTES_MAX, BySize),
             sightings: Map::new(SIGHTINGS_MAX),
+            quarantine: Quarantine::default(),
         }
     }
 
@@ -179,7 +182,10 @@ impl Appraise for Appraiser {
         let stored = Digest::of(&payload.bytes);
         let decoded = match &*self.verdict(tier, key, stored, payload)? {
             Ok(decoded) => decoded.clone(),
-            Err(rejection) => return Err(Unworthy::Rejected(rejection.clone())),
+            Err(rejection) => {
+                self.quarantine.note(tier, key, stored, payload, rejection, now);
+                return Err(Unworthy::Rejected(rejection.clone()));
+            }
         };
         let rule = self.policy.of(key);
         let own = own_timestamp(&decoded, now);

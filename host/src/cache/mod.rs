@@ -9,6 +9,7 @@ mod codec;
 mod flight;
 mod placeholder;
 mod policy;
+pub mod quarantine;
 mod read;
 mod record;
 mod recovery;

@@ -2,11 +2,13 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 not done, or done in part, as the answer says.
 
+mod admin;
 mod cache;
 mod completions;
 mod config;
 mod ingest;
 mod plugin;
+mod quarantine;
 mod serve;
 
 use std::path::PathBuf;
@@ -48,6 +50,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Load, use, roll back and discard plugins of a running gateway
     Plugin(plugin::PluginArgs),
+    /// Look at payloads that could not be decoded, and remove them from their store
+    Quarantine(quarantine::QuarantineArgs),
     /// Compile a component for this gateway, which starts this itself
     #[command(name = crate::plugin::child::SUBCOMMAND, hide = true)]
     CompilePlugin(crate::plugin::child::Task),
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
             Some(Command::Cache(args)) => cache::run(args).await,
             Some(Command::Config(args)) => config::run(args).await,
             Some(Command::Plugin(args)) => plugin::run(args).await,
+            Some(Command::Quarantine(args)) => quarantine::run(args).await,
             Some(Command::Completions(args)) => completions::run(&args),
             // Done above, without a runtime.
             Some(Command::CompilePlugin(_)) => Ok(Ended::Done),

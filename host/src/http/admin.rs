@@ -5,6 +5,7 @@
 //! | `GET /metrics` | Prometheus metrics |
 //! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits, its breakers |
 //! | `GET /api/admin/recovery` | what waits for tiers that did not take it |
+//! | `GET /api/admin/quarantine`, `GET` and `DELETE .../{id}` | see [`quarantine_api`] |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
 //! | `POST /api/admin/plugins/{slot}/{load,shadow,use,rollback,discard}` | see [`plugins_api`] |
 //! | `GET /api/admin/plugins/{slot}/{report,tape}` | see [`plugins_api`] |
@@ -18,7 +19,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::respond::{self, Answer, Refusal};
-use super::{App, access, plugins_api, recovery_api};
+use super::{App, access, plugins_api, quarantine_api, recovery_api};
 use crate::tier::Breaker;
 use crate::tier::breaker::Standing;
 
@@ -37,6 +38,10 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
         }
         (&Method::GET, "/api/admin/tiers") => respond::json(StatusCode::OK, &tiers(app).await),
         (&Method::GET, "/api/admin/recovery") => recovery_api::list(app),
+        (method, path) if path.starts_with(quarantine_api::PATH) => {
+            let (method, rest) = (method.clone(), path[quarantine_api::PATH.len()..].to_owned());
+            quarantine_api::answer(app, &method, &rest).await.unwrap_or_else(Refusal::answer)
+        }
         (&Method::GET, "/api/admin/plugins") => {
             respond::json(StatusCode::OK, &json!({ "slots": app.plugins.plugins().status() }))
         }

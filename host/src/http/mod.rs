@@ -16,6 +16,7 @@ mod listener;
 mod live;
 mod negotiate;
 mod plugins_api;
+mod quarantine_api;
 mod recovery_api;
 mod respond;
 mod signals_api;

@@ -21,6 +21,8 @@ const RECOVERY_DEPTH: &str = "tiergate_recovery_depth";
 const RECOVERY_BYTES: &str = "tiergate_recovery_bytes";
 const RECOVERY_AGE: &str = "tiergate_recovery_oldest_age_seconds";
 const RECOVERIES: &str = "tiergate_recovery_total";
+const QUARANTINE: &str = "tiergate_quarantine_entries";
+const QUARANTINED: &str = "tiergate_quarantined_total";
 const REPAIRS: &str = "tiergate_repairs_total";
 const REJECTIONS: &str = "tiergate_rejections_total";
 const SOURCE_FETCHES: &str = "tiergate_source_fetches_total";
@@ -79,6 +81,11 @@ fn describe() {
     describe_counter!(
         RECOVERIES,
         "What came to wait for a tier (queued, overflow), and how each ended, by tier and outcome"
+    );
+    describe_gauge!(QUARANTINE, "Payloads in quarantine: seen in a tier, and no value of their key");
+    describe_counter!(
+        QUARANTINED,
+        "Payloads that came into quarantine by tier, and old ones that were pushed out of it"
     );
     describe_counter!(REPAIRS, "Payloads repaired by schema and kind of repair");
     describe_counter!(REJECTIONS, "Payloads refused by code");
@@ -193,6 +200,22 @@ pub fn lane(tier: &TierName, depth: usize, bytes: u64, oldest: Option<Duration>)
 /// Something came to wait for a tier, or ended waiting.
 pub fn recovered(tier: &TierName, outcome: &'static str) {
     counter!(RECOVERIES, "tier" => tier.to_string(), "outcome" => outcome).increment(1);
+}
+
+/// A payload came into quarantine, which now holds so many.
+pub fn quarantined(tier: &TierName, entries: usize) {
+    counter!(QUARANTINED, "tier" => tier.to_string(), "what" => "new").increment(1);
+    quarantine_entries(entries);
+}
+
+/// The oldest payload was pushed out of the quarantine, which was full.
+pub fn quarantine_overflow(tier: &TierName) {
+    counter!(QUARANTINED, "tier" => tier.to_string(), "what" => "pushed_out").increment(1);
+}
+
+/// The quarantine holds so many.
+pub fn quarantine_entries(entries: usize) {
+    gauge!(QUARANTINE).set(entries as f64);
 }
 
 /// A payload was mended.

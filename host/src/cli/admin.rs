@@ -1,0 +1,60 @@
+//! How subcommands speak to the admin listener.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::Args;
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+
+use super::Ended;
+use crate::client::{Answer, Client};
+
+/// Where the admin listener is, and its token.
+#[derive(Args, Debug, Clone)]
+pub(super) struct Admin {
+    /// The gateway's admin listener
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TIERGATE_ADMIN_URL",
+        default_value = "http://127.0.0.1:8003"
+    )]
+    admin: String,
+    /// The file that holds the admin token; by default that of the default data directory
+    #[arg(long, global = true, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+}
+
+impl Admin {
+    /// Sends one request.
+    pub async fn send(self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Answer> {
+        let file = self.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
+        let token = std::fs::read_to_string(&file).with_context(|| {
+            format!("the admin token in {}; name another file with --admin-token-file", file.display())
+        })?;
+        let client = Client::new(&self.admin, Some(token.trim().to_owned()))?;
+        Ok(client.send(method, path, body).await?)
+    }
+}
+
+/// Takes an answer apart: its body, or what the gateway says against it, which is printed.
+pub(super) fn body(answer: &Answer) -> anyhow::Result<Result<Value, Ended>> {
+    let value: Value = serde_json::from_slice(&answer.body).context("the gateway's answer is no JSON")?;
+    if answer.status == StatusCode::OK {
+        return Ok(Ok(value));
+    }
+    eprintln!("{}", value["error"]["message"].as_str().unwrap_or("refused, without a reason"));
+    Ok(Err(Ended::NotDone))
+}
+
+/// Prints an answer's JSON.
+pub(super) fn print(value: &Value) -> anyhow::Result<Ended> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(Ended::Done)
+}

@@ -1,0 +1,80 @@
+//! `/api/admin/quarantine`: payloads that could not be decoded.
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::App;
+use super::respond::{self, Answer, Refusal};
+use crate::cache::quarantine::{BYTES_MAX, ENTRIES_MAX, Quarantined};
+use crate::record::DeleteOutcome;
+
+pub(super) const PATH: &str = "/api/admin/quarantine";
+
+/// `GET` of the list, `GET` and `DELETE` of one by its number.
+pub(super) async fn answer(app: &App, method: &Method, rest: &str) -> Result<Answer, Refusal> {
+    let id = match rest.strip_prefix('/') {
+        None if rest.is_empty() => None,
+        Some(id) => Some(id.parse::<u64>().map_err(|_| unknown(id))?),
+        None => return Err(no_route(method, rest)),
+    };
+    match (method, id) {
+        (&Method::GET, None) => {
+            let entries: Vec<Value> = app.cache.quarantine().iter().map(entry).collect();
+            let limits = json!({ "entries": ENTRIES_MAX, "bytes": BYTES_MAX });
+            Ok(respond::json(StatusCode::OK, &json!({ "entries": entries, "limits": limits })))
+        }
+        (&Method::GET, Some(id)) => match app.cache.quarantined(id) {
+            Some(quarantined) => Ok(respond::json(StatusCode::OK, &entry(&quarantined))),
+            None => Err(unknown(id)),
+        },
+        (&Method::DELETE, Some(id)) => match app.cache.remove_quarantined(id).await {
+            None => Err(unknown(id)),
+            Some((quarantined, outcome)) => removed(&quarantined, &outcome),
+        },
+        _ => Err(no_route(method, rest)),
+    }
+}
+
+/// One entry.
+pub(super) fn entry(entry: &Quarantined) -> Value {
+    json!({
+        "id": entry.id,
+        "tier": entry.tier.as_str(),
+        "key": entry.key.as_str(),
+        "first_seen": entry.first_seen.seconds_f64(),
+        "last_seen": entry.last_seen.seconds_f64(),
+        "bytes": entry.bytes_len,
+        "digest": entry.digest.hex(),
+        "flags": entry.flags,
+        "head": entry.head.escape_ascii().to_string(),
+        "error": entry.error,
+    })
+}
+
+fn removed(entry: &Quarantined, outcome: &DeleteOutcome) -> Result<Answer, Refusal> {
+    let Quarantined { id, tier, key, .. } = entry;
+    match outcome {
+        DeleteOutcome::Deleted | DeleteOutcome::Absent => {
+            let body = json!({ "id": id, "tier": tier.as_str(), "key": key.as_str(), "outcome": outcome.label() });
+            Ok(respond::json(StatusCode::OK, &body))
+        }
+        DeleteOutcome::Superseded => {
+            let message = format!("`{key}` holds other bytes in {tier} by now; they stay, and the entry is forgotten");
+            Err(Refusal::new(StatusCode::CONFLICT, "other-bytes", message))
+        }
+        DeleteOutcome::Queued(_) | DeleteOutcome::Failed(_) | DeleteOutcome::Unknown(_) => {
+            let message = format!("{tier} did not do it: {}", outcome.reason().unwrap_or_default());
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "tier-failed", message))
+        }
+    }
+}
+
+fn unknown(id: impl std::fmt::Display) -> Refusal {
+    let message = format!("there is no quarantined payload `{}`", id.to_string().escape_default());
+    Refusal::new(StatusCode::NOT_FOUND, "no-entry", message)
+}
+
+fn no_route(method: &Method, rest: &str) -> Refusal {
+    let message = format!("there is no route `{method} {PATH}{}`", rest.escape_default());
+    Refusal::new(StatusCode::NOT_FOUND, "no-route", message)
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Map;
 
+use super::history::{History, What};
 use super::policy::Policy;
 use super::quarantine::Quarantine;
 use super::record::{Circumstances, own_timestamp, record};
@@ -32,6 +33,7 @@ pub(super) struct Appraiser {
     verdicts: Map<Place, Arc<Decision>, BySize>,
     sightings: Map<(TierName, Key), Sighting>,
     pub quarantine: Quarantine,
+    pub history: Arc<History>,
 }
 
 /// What was last seen of a key in a tier.
@@ -81,6 +83,7 @@ impl Appraiser {
             verdicts: Map::with_weighter(10_000, VERDICT_BYTES_MAX, BySize),
             sightings: Map::new(SIGHTINGS_MAX),
             quarantine: Quarantine::default(),
+            history: Arc::new(History::new()),
         }
     }
 
@@ -112,6 +115,8 @@ impl Appraiser {
     /// The same bytes keep the version of their first sighting. For others a gateway's note beside the value is believed
     /// when it is newer than the last sighting; otherwise it is a note about the same bytes of an earlier time, which
     /// somebody set, replaced, and set again.
+    ///
+    /// Says besides whether it is a change that no gateway noted: somebody else's write.
     fn sight(
         &self,
         place: (TierName, Key),
@@ -119,14 +124,14 @@ impl Appraiser {
         payload: &Payload,
         own: Option<Time>,
         now: Time,
-    ) -> Sighting {
+    ) -> (Sighting, bool) {
         let lifetime_end = payload.remaining.map(|remaining| now.after(remaining));
         let last = self.sightings.get(&place);
-        let sighting = match last {
+        let (sighting, is_foreign) = match last {
             Some(last) if last.stored == Some(stored) => {
                 let prolonged =
                     last.lifetime_end.zip(lifetime_end).is_some_and(|(old, new)| new > old.after(PROLONGED));
-                if prolonged { Sighting { renewed: now, lifetime_end, ..last } } else { last }
+                (if prolonged { Sighting { renewed: now, lifetime_end, ..last } } else { last }, prolonged)
             }
             _ => {
                 let newer = |note: &Stamp| own.is_some() || last.is_none_or(|last| note.version > last.version);
@@ -135,11 +140,11 @@ impl Appraiser {
                 let version =
                     note.map(|note| note.version).or(own.map(|at| Version(at.micros()))).unwrap_or(first_look);
                 let renewed = note.map_or(now, |note| note.produced_at);
-                Sighting { stored: Some(stored), version, renewed, lifetime_end }
+                (Sighting { stored: Some(stored), version, renewed, lifetime_end }, note.is_none())
             }
         };
         self.sightings.insert(place, sighting);
-        sighting
+        (sighting, is_foreign)
     }
 
     /// What the codec says of the payload, now or before. Of several who ask at once one asks the codec.
@@ -183,13 +188,15 @@ impl Appraise for Appraiser {
         let decoded = match &*self.verdict(tier, key, stored, payload)? {
             Ok(decoded) => decoded.clone(),
             Err(rejection) => {
-                self.quarantine.note(tier, key, stored, payload, rejection, now);
+                if self.quarantine.note(tier, key, stored, payload, rejection, now) {
+                    self.history.found(key, tier, What::rejected(payload.bytes.len(), rejection));
+                }
                 return Err(Unworthy::Rejected(rejection.clone()));
             }
         };
         let rule = self.policy.of(key);
         let own = own_timestamp(&decoded, now);
-        let sighting = self.sight((tier.clone(), key.clone()), stored, payload, own, now);
+        let (sighting, is_foreign) = self.sight((tier.clone(), key.clone()), stored, payload, own, now);
         let about = Circumstances {
             origin: Origin::Tier(tier.clone()),
             version: sighting.version,
@@ -202,6 +209,9 @@ impl Appraise for Appraiser {
             record.kind = record.kind.min(note.kind);
             record.rank = note.rank;
             record.soft_expiry = record.lifetime_end.min(note.fresh_until.max(record.soft_expiry));
+        }
+        if is_foreign {
+            self.history.found(key, tier, What::value(&record));
         }
         Ok(Arc::new(record))
     }

@@ -6,7 +6,9 @@
 
 mod appraiser;
 mod codec;
+mod explain;
 mod flight;
+mod history;
 mod placeholder;
 mod policy;
 pub mod quarantine;
@@ -27,6 +29,8 @@ use quick_cache::sync::Cache as Map;
 use tokio::sync::broadcast;
 
 pub use codec::{Codec, DecodeError, Decoded};
+pub use explain::{Explanation, Holds, Place, Serves};
+pub use history::{What, Written};
 pub use placeholder::NotPlaced;
 pub use policy::{KeyPolicy, Policy, PolicyError, TTL_MIN, TierTtls};
 pub use read::{Read, Refreshed};
@@ -40,6 +44,7 @@ use crate::tier::disk::journal::{Journal, Waiting};
 use crate::tier::{Appraise, Floors, Memory, Tier};
 use appraiser::Appraiser;
 use flight::Flights;
+use history::History;
 use recovery::Lane;
 
 /// Keys whose last version, misses and last put-back are remembered; the coldest are forgotten beyond it.
@@ -73,6 +78,7 @@ pub struct Cache {
     /// Where that survives a crash.
     journal: Option<Arc<Journal>>,
     appraiser: Arc<Appraiser>,
+    history: Arc<History>,
     policy: Arc<Policy>,
     deadline: Duration,
     flights: Flights,
@@ -135,6 +141,7 @@ impl Builder {
             memory: Arc::new(Memory::new(crate::tier::memory::Config { bytes_max: self.config.memory_bytes_max })),
             failing: tiers.iter().map(|_| AtomicBool::new(false)).collect(),
             tiers,
+            history: self.appraiser.history.clone(),
             appraiser: self.appraiser,
             policy: self.policy,
             deadline: self.config.deadline,

@@ -64,6 +64,7 @@ impl Cache {
             metrics::written(tier, outcome);
             report(key, tier, outcome, &record, &from);
         }
+        self.history.wrote(key, &from, &record, &outcomes);
         let put = Put { outcomes, record };
         if put.below().any(|outcome| matches!(outcome, WriteOutcome::Refused(_))) {
             self.take_back(key, &put).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
+use super::history::What;
 use super::policy::TTL_MIN;
 use super::read::MEMORY;
 use super::record::{Circumstances, own_timestamp, record, with_lifetime};
@@ -131,6 +132,7 @@ impl Cache {
             if let DecodeError::Rejected(rejection) = error {
                 metrics::rejected(key, &rejection.code);
             }
+            self.history.refused(key, &options.from, What::refused(payload.len(), error));
             tracing::warn!(%key, from = %options.from, %error, "a payload was refused");
         })?;
         metrics::repaired(key, &decoded.schema, &decoded.repairs);
@@ -150,6 +152,7 @@ impl Cache {
             metrics::written(tier, outcome);
             report(key, tier, outcome, &put.record, &options.from);
         }
+        self.history.wrote(key, &options.from, &put.record, &put.outcomes);
         Ok(put)
     }
 
@@ -200,6 +203,7 @@ impl Cache {
                 tracing::warn!(%key, %tier, outcome = outcome.label(), reason, "a delete did not succeed");
             }
         }
+        self.history.deleted(key, floor, &outcomes);
         Deleted { outcomes }
     }
 

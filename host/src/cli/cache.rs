@@ -1,4 +1,4 @@
-//! `tiergate cache get|put|delete KEY`.
+//! `tiergate cache get|put|delete|explain KEY`.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
 
-use super::{Ended, Remote};
+use super::admin::Admin;
+use super::{Ended, Remote, explain};
 use crate::client::{Answer, Client};
 
 #[derive(Args, Debug)]
@@ -17,6 +18,8 @@ pub(super) struct CacheArgs {
     command: CacheCommand,
     #[command(flatten)]
     remote: Remote,
+    #[command(flatten)]
+    admin: Admin,
 }
 
 #[derive(Subcommand, Debug)]
@@ -43,6 +46,14 @@ enum CacheCommand {
         #[arg(long, value_name = "NAME")]
         codec: Option<String>,
     },
+    /// Print what every tier holds of a key, who wrote it, what was refused, and what a reader would get
+    Explain {
+        /// The key
+        key: String,
+        /// Print the gateway's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove a value from every tier; the outcome of each is printed
     Delete {
         /// Its key
@@ -55,6 +66,7 @@ pub(super) async fn run(args: CacheArgs) -> anyhow::Result<Ended> {
     let none = Bytes::new();
     let answer = match args.command {
         CacheCommand::Get { key } => client.send(Method::GET, &Client::key_path(&key), none).await?,
+        CacheCommand::Explain { key, json } => return explain::run(args.admin, &key, json).await,
         CacheCommand::Delete { key } => client.send(Method::DELETE, &Client::key_path(&key), none).await?,
         CacheCommand::Put { key, value, file, ttl, codec } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());

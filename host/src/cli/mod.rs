@@ -6,6 +6,7 @@ mod admin;
 mod cache;
 mod completions;
 mod config;
+mod explain;
 mod ingest;
 mod plugin;
 mod quarantine;

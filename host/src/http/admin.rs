@@ -6,6 +6,7 @@
 //! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits, its breakers |
 //! | `GET /api/admin/recovery` | what waits for tiers that did not take it |
 //! | `GET /api/admin/quarantine`, `GET` and `DELETE .../{id}` | see [`quarantine_api`] |
+//! | `GET /api/admin/explain/{key}` | what every tier holds of a key, its last writes, and what a reader would get |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
 //! | `POST /api/admin/plugins/{slot}/{load,shadow,use,rollback,discard}` | see [`plugins_api`] |
 //! | `GET /api/admin/plugins/{slot}/{report,tape}` | see [`plugins_api`] |
@@ -19,8 +20,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::respond::{self, Answer, Refusal};
-use super::{App, access, plugins_api, quarantine_api, recovery_api};
-use crate::tier::Breaker;
+use super::{App, access, explain_api, plugins_api, quarantine_api, recovery_api};
 use crate::tier::breaker::Standing;
 
 /// Answers one request.
@@ -38,6 +38,10 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
         }
         (&Method::GET, "/api/admin/tiers") => respond::json(StatusCode::OK, &tiers(app).await),
         (&Method::GET, "/api/admin/recovery") => recovery_api::list(app),
+        (&Method::GET, path) if path.starts_with(explain_api::PREFIX) => {
+            let key = path[explain_api::PREFIX.len()..].to_owned();
+            explain_api::get(app, &key).await.unwrap_or_else(Refusal::answer)
+        }
         (method, path) if path.starts_with(quarantine_api::PATH) => {
             let (method, rest) = (method.clone(), path[quarantine_api::PATH.len()..].to_owned());
             quarantine_api::answer(app, &method, &rest).await.unwrap_or_else(Refusal::answer)
@@ -73,15 +77,16 @@ async fn tiers(app: &App) -> Value {
             }
             Err(error) => json!({ "answers": false, "error": error.to_string() }),
         };
-        let breakers = tier.breakers().map(|both| json!({ "read": breaker(&both.read), "write": breaker(&both.write) }));
+        let breakers = tier.breakers().map(|both| json!({ "read": breaker(&both.read.standing()), "write": breaker(&both.write.standing()) }));
         let (name, summary) = (tier.name().as_str(), tier.summary());
         json!({ "name": name, "summary": summary, "shared": tier.is_shared(), "state": state, "breakers": breakers })
     });
     json!({ "tiers": join_all(checks).await })
 }
 
-fn breaker(breaker: &Breaker) -> Value {
-    let Standing { phase, lasting, why, calls, failed, slow } = breaker.standing();
+/// One breaker.
+pub(super) fn breaker(standing: &Standing) -> Value {
+    let Standing { phase, lasting, why, calls, failed, slow } = standing;
     json!({
         "state": phase.as_str(), "for_seconds": lasting.as_secs_f64(), "why": why.as_deref(),
         "window": { "calls": calls, "failed": failed, "slow": slow },

@@ -10,6 +10,7 @@ mod body;
 mod cache_api;
 mod cached_api;
 mod data;
+mod explain_api;
 mod lane;
 mod listen;
 mod listener;

@@ -268,15 +268,14 @@ impl Lane {
         metrics::lane(&self.tier, state.items.len(), state.bytes, oldest.map(|since| now.since(since)));
     }
 
+    /// What waits under `key`.
+    pub fn item(&self, key: &Key) -> Option<WaitingItem> {
+        self.lock().items.get(key).map(|item| item.told(key))
+    }
+
     pub fn status(&self, now: Time, items_max: usize) -> LaneStatus {
         let state = self.lock();
-        let told = |(key, item): (&Key, &Item)| WaitingItem {
-            key: key.clone(),
-            wish: item.wish.clone(),
-            tries: item.tries,
-            why: item.why.clone(),
-        };
-        let mut items: Vec<WaitingItem> = state.items.iter().map(told).collect();
+        let mut items: Vec<WaitingItem> = state.items.iter().map(|(key, item)| item.told(key)).collect();
         items.sort_by(|a, b| (a.wish.since, &a.key).cmp(&(b.wish.since, &b.key)));
         items.truncate(items_max);
         LaneStatus {
@@ -320,6 +319,14 @@ impl Lane {
     /// Every change under the lock is whole before anything in it can panic.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Item ===
+
+impl Item {
+    fn told(&self, key: &Key) -> WaitingItem {
+        WaitingItem { key: key.clone(), wish: self.wish.clone(), tries: self.tries, why: self.why.clone() }
     }
 }
 

@@ -8,7 +8,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::lane::{Lane, Turn};
-use crate::cache::Cache;
+use crate::cache::history::RECOVERY;
+use crate::cache::{Cache, What, Written};
 use crate::record::{DeleteOutcome, Time, WriteOutcome};
 use crate::tier::Tier;
 use crate::tier::breaker::Phase;
@@ -56,6 +57,9 @@ impl Cache {
             {
                 under_way.push(async move {
                     let tried = self.try_once(tier, &turn).await;
+                    if let Tried::Settled(outcome) = &tried {
+                        self.remember(tier, &turn, outcome);
+                    }
                     (turn, tried)
                 });
             }
@@ -65,6 +69,16 @@ impl Cache {
                 () = async { if may_take_more { lane.is_due().await } else { pending().await } } => {}
             }
         }
+    }
+
+    /// What is told of an item that was settled, beside the other writes of its key.
+    fn remember(&self, tier: &dyn Tier, turn: &Turn, outcome: &'static str) {
+        let outcomes = vec![(tier.name().clone(), outcome, None)];
+        let what = match (&turn.wish.record, turn.wish.floor) {
+            (Some(record), _) => What::value(record),
+            (None, floor) => What::Delete(floor.unwrap_or_default()),
+        };
+        self.history.note(&turn.key, Written { at: Time::now(), from: RECOVERY.into(), what, outcomes });
     }
 
     async fn try_once(&self, tier: &dyn Tier, turn: &Turn) -> Tried {

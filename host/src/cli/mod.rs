@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod explain;
 mod ingest;
+mod log;
 mod plugin;
 mod quarantine;
 mod serve;
@@ -53,6 +54,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Look at payloads that could not be decoded, and remove them from their store
     Quarantine(quarantine::QuarantineArgs),
+    /// See and change what a running gateway logs
+    Log(log::LogArgs),
     /// Compile a component for this gateway, which starts this itself
     #[command(name = crate::plugin::child::SUBCOMMAND, hide = true)]
     CompilePlugin(crate::plugin::child::Task),
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
             Some(Command::Config(args)) => config::run(args).await,
             Some(Command::Plugin(args)) => plugin::run(args).await,
             Some(Command::Quarantine(args)) => quarantine::run(args).await,
+            Some(Command::Log(args)) => log::run(args).await,
             Some(Command::Completions(args)) => completions::run(&args),
             // Done above, without a runtime.
             Some(Command::CompilePlugin(_)) => Ok(Ended::Done),

@@ -7,6 +7,7 @@
 //! | `GET /api/admin/recovery` | what waits for tiers that did not take it |
 //! | `GET /api/admin/quarantine`, `GET` and `DELETE .../{id}` | see [`quarantine_api`] |
 //! | `GET /api/admin/explain/{key}` | what every tier holds of a key, its last writes, and what a reader would get |
+//! | `GET`, `PUT /api/admin/log-level` | what is logged, per module |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
 //! | `POST /api/admin/plugins/{slot}/{load,shadow,use,rollback,discard}` | see [`plugins_api`] |
 //! | `GET /api/admin/plugins/{slot}/{report,tape}` | see [`plugins_api`] |
@@ -20,7 +21,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::respond::{self, Answer, Refusal};
-use super::{App, access, explain_api, plugins_api, quarantine_api, recovery_api};
+use super::{App, access, explain_api, log_api, plugins_api, quarantine_api, recovery_api};
 use crate::tier::breaker::Standing;
 
 /// Answers one request.
@@ -46,6 +47,8 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
             let (method, rest) = (method.clone(), path[quarantine_api::PATH.len()..].to_owned());
             quarantine_api::answer(app, &method, &rest).await.unwrap_or_else(Refusal::answer)
         }
+        (&Method::GET, log_api::PATH) => log_api::get().unwrap_or_else(Refusal::answer),
+        (&Method::PUT, log_api::PATH) => log_api::put(app, request).await.unwrap_or_else(Refusal::answer),
         (&Method::GET, "/api/admin/plugins") => {
             respond::json(StatusCode::OK, &json!({ "slots": app.plugins.plugins().status() }))
         }

@@ -15,6 +15,7 @@ mod lane;
 mod listen;
 mod listener;
 mod live;
+mod log_api;
 mod negotiate;
 mod plugins_api;
 mod quarantine_api;

@@ -2,8 +2,17 @@
 
 use std::io::IsTerminal as _;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, registry, reload};
+
+/// The longest directives that are taken while it runs, in bytes.
+pub const LEVEL_BYTES_MAX: usize = 4_096;
+
+/// The way to the filter of this process, which has one log.
+static RELOADING: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -25,6 +34,23 @@ pub struct Config {
     pub format: Format,
 }
 
+/// Why the level cannot be told or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LevelError {
+    /// They are longer than [`LEVEL_BYTES_MAX`].
+    #[error("directives may have at most {LEVEL_BYTES_MAX} bytes; these have {0}")]
+    TooLong(usize),
+    /// They are none.
+    #[error("{0}; write `info` or `tiergate::tier=debug,info`")]
+    Directives(String),
+    /// The log was not started by this process.
+    #[error("this process has no log whose level could be changed")]
+    NoLog,
+    /// The log did not take them.
+    #[error("the log did not take them: {0}")]
+    Reload(String),
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: Format::Text }
@@ -44,15 +70,39 @@ impl Config {
 
 /// Starts logging. A second call in one process (as tests make) changes nothing.
 pub fn start(filter: EnvFilter, format: Format) {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    let (filter, reloading) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let started = match format {
-        Format::Text => lines.try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
+        Format::Text => registry().with(filter).with(lines).try_init(),
+        Format::Json => registry().with(filter).with(lines.json().flatten_event(true)).try_init(),
     };
-    if let Err(error) = started {
-        tracing::debug!(%error, "the log was already started");
+    match started {
+        Ok(()) if RELOADING.set(reloading).is_ok() => {}
+        Ok(()) => tracing::debug!("the level of the log was already in somebody's hands"),
+        Err(error) => tracing::debug!(%error, "the log was already started"),
     }
+}
+
+/// The directives that hold now.
+///
+/// # Errors
+///
+/// When this process does not log.
+pub fn level() -> Result<String, LevelError> {
+    let reloading = RELOADING.get().ok_or(LevelError::NoLog)?;
+    reloading.with_current(ToString::to_string).map_err(|error| LevelError::Reload(error.to_string()))
+}
+
+/// Replaces the directives from the next line on. Nothing but the log changes.
+///
+/// # Errors
+///
+/// When they are no directives; then the old ones hold on.
+pub fn set_level(level: &str) -> Result<(), LevelError> {
+    if level.len() > LEVEL_BYTES_MAX {
+        return Err(LevelError::TooLong(level.len()));
+    }
+    let filter = Config { level: level.to_owned(), ..Config::default() }.filter().map_err(LevelError::Directives)?;
+    let reloading = RELOADING.get().ok_or(LevelError::NoLog)?;
+    reloading.reload(filter).map_err(|error| LevelError::Reload(error.to_string()))
 }

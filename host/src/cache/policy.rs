@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::owner::{OWNERS_MAX, Owner};
 use crate::record::Key;
 
 /// Times to live for a value whose writer asks for none.
@@ -26,6 +27,8 @@ pub struct KeyPolicy {
     pub fresh: Duration,
     /// How long memory and disk keep a value past its life, to be served stale.
     pub grace: Duration,
+    /// Whose values outrank those of others while they are fresh, the first of them most.
+    pub owners: Vec<Owner>,
 }
 
 /// All patterns; the longest literal part wins.
@@ -44,6 +47,9 @@ pub enum PolicyError {
     /// The same pattern twice.
     #[error("the pattern `{0}` stands twice")]
     Twice(String),
+    /// More owners than a rank can tell apart.
+    #[error("`{0}`: at most {OWNERS_MAX} owners can be told apart")]
+    TooManyOwners(String),
     /// Shared tiers keep whole seconds, and a second may end at once.
     #[error("`{pattern}`: {field} must be at least 2s")]
     TooShort {
@@ -95,7 +101,13 @@ impl Default for Policy {
     fn default() -> Self {
         let rules = DEFAULTS
             .iter()
-            .map(|&(pattern, ttl, fresh)| KeyPolicy { pattern: pattern.to_owned(), ttl, fresh, grace: GRACE })
+            .map(|&(pattern, ttl, fresh)| KeyPolicy {
+                pattern: pattern.to_owned(),
+                ttl,
+                fresh,
+                grace: GRACE,
+                owners: vec![Owner::Versioned],
+            })
             .collect();
         Self::sorted(rules)
     }
@@ -116,6 +128,9 @@ impl Policy {
             }
             if rules[..i].iter().any(|earlier| earlier.pattern == rule.pattern) {
                 mistakes.push((i, PolicyError::Twice(rule.pattern.clone())));
+            }
+            if rule.owners.len() > OWNERS_MAX {
+                mistakes.push((i, PolicyError::TooManyOwners(rule.pattern.clone())));
             }
             for (field, ttl) in [("memcached", rule.ttl.memcached), ("redis", rule.ttl.redis)] {
                 if ttl < TTL_MIN {
@@ -208,6 +223,15 @@ mod tests {
         let policy = Policy::with(vec![mine]).unwrap();
         assert_eq!(policy.of(&key("market:overview")).fresh, Duration::from_secs(7));
         assert_eq!(policy.of(&key("market:movers")).ttl.redis, Duration::from_secs(180));
+    }
+
+    #[test]
+    fn as_many_owners_as_ranks_can_be_told_apart_and_one_more_is_a_mistake() {
+        for (count, is_good) in [(OWNERS_MAX, true), (OWNERS_MAX + 1, false)] {
+            let owners = (0..count).map(|n| Owner::named(&format!("w{n}"))).collect();
+            let rule = KeyPolicy { owners, ..Policy::default_for("a:*") };
+            assert_eq!(Policy::with(vec![rule]).is_ok(), is_good, "{count}");
+        }
     }
 
     #[test]

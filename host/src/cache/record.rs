@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Decoded;
+use super::owner::rank;
 use super::policy::KeyPolicy;
 use crate::record::{Digest, Kind, Origin, Record, Time, Version};
 
@@ -14,9 +15,6 @@ const PLACEHOLDER_STATUS: [&str; 4] = ["cache_warmer_generated", "warming_placeh
 
 /// A payload that is nothing but this word is a placeholder too.
 const PLACEHOLDER_TEXT: &[u8] = b"initializing";
-
-/// A payload whose owner says which schema it follows outranks one whose owner does not.
-const RANK_VERSIONED: u8 = 1;
 
 /// What is known of a value besides its decoded payload.
 pub(super) struct Circumstances {
@@ -39,11 +37,12 @@ pub(super) fn record(payload: &Bytes, decoded: Decoded, rule: &KeyPolicy, about:
     let kind = if is_placeholder(payload, &bytes) { Kind::Placeholder } else { decoded.kind };
     // Nobody is served a stand-in for data past its own life.
     let grace = if kind == Kind::Real { rule.grace } else { Duration::ZERO };
+    let is_versioned = decoded.schema_version.is_some();
     Record {
         digest: Digest::of(&bytes),
         kind,
         version: about.version,
-        rank: if decoded.schema_version.is_some() { RANK_VERSIONED } else { 0 },
+        rank: rank(&rule.owners, &about.origin, is_versioned),
         schema: decoded.schema,
         produced_at: about.produced_at,
         soft_expiry: about.lifetime_end.min(about.produced_at.after(rule.fresh)),

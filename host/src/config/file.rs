@@ -11,7 +11,7 @@ use serde_path_to_error::{Segment, Track};
 use toml::{Table, Value};
 
 use super::Mistake;
-use crate::cache::{KeyPolicy, Limits, Policy, TTL_MIN};
+use crate::cache::{KeyPolicy, Limits, Owner, Policy, TTL_MIN};
 use crate::http::Secret;
 use crate::record::Key;
 use crate::telemetry::log;
@@ -77,6 +77,7 @@ pub(super) struct Ttl {
     fresh: Option<Duration>,
     #[serde(default, with = "humantime_serde")]
     grace: Option<Duration>,
+    owners: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -310,6 +311,9 @@ impl Ttl {
         rule.ttl.redis = self.redis.unwrap_or(rule.ttl.redis);
         rule.fresh = self.fresh.unwrap_or(rule.fresh);
         rule.grace = self.grace.unwrap_or(rule.grace);
+        if let Some(owners) = &self.owners {
+            rule.owners = owners.iter().map(|name| Owner::named(name)).collect();
+        }
         rule
     }
 }

@@ -95,7 +95,7 @@ impl Tier for Gated {
 fn cache(memory: Duration) -> (Arc<Cache>, Arc<Gated>) {
     let minute = Duration::from_secs(60);
     let ttl = TierTtls { memory, memcached: minute, redis: minute };
-    let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: minute, grace: minute };
+    let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: minute, grace: minute, owners: Vec::new() };
     let policy = Policy::with(vec![rule]).unwrap();
     let config =
         Config { policy, deadline: Duration::from_millis(200), memory_bytes_max: 1 << 20, recovery: Limits::default() };

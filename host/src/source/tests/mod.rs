@@ -66,7 +66,7 @@ fn key() -> Key {
 /// A cache over these tiers; none: memory alone.
 fn cache(codec: Arc<Json>, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
     let ttl = TierTtls { memory: MINUTE, memcached: MINUTE, redis: MINUTE };
-    let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: MINUTE, grace: MINUTE };
+    let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: MINUTE, grace: MINUTE, owners: Vec::new() };
     let policy = Policy::with(vec![rule]).expect("a policy");
     let config = cache::Config {
         policy,

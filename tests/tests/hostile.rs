@@ -279,28 +279,27 @@ async fn a_file_of_200_megabytes_is_not_even_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_takes_too_long_or_too_much_to_compile_is_given_up() {
-    let limits = "[plugins.limits.compile]\ndeadline = \"2s\"\nmemory = \"128MiB\"";
-    let service = Service::over(Gateway::with().config(limits)).await;
-    let before = resident(&service.gateway);
-    for (component, expected) in [
-        (laborious(90, 256 << 10), "compiling it took more than 2s; make it smaller"),
-        (laborious(1, 7 << 20), "compiling it took more than 128.0 MiB of memory; make it smaller"),
+    for (limit, component, expected) in [
+        ("deadline = \"2s\"", laborious(90, 256 << 10), "compiling it took more than 2s; make it smaller"),
+        (
+            "memory = \"128MiB\"",
+            laborious(1, 7 << 20),
+            "compiling it took more than 128.0 MiB of memory; make it smaller",
+        ),
     ] {
+        let service = Service::over(Gateway::with().config(&format!("[plugins.limits.compile]\n{limit}"))).await;
+        let before = resident(&service.gateway);
         let reply = service.step("warmer/load", component).await;
         assert_eq!(reply.status, 422, "{}", reply.text());
         assert!(reply.text().contains(expected), "{}", reply.text());
         service.others_work("").await;
+        assert!(resident(&service.gateway) < before + KEPT_BYTES_MAX);
+        // Nothing of it is kept.
+        let kept = std::fs::read_dir(service.gateway.data_dir().join("plugins")).expect("the store");
+        let paths = kept.map(|entry| entry.expect("an entry").path());
+        assert_eq!(paths.filter(|path| path.extension().is_some_and(|extension| extension == "wasm")).count(), 0);
+        service.was_served().await;
     }
-    assert!(resident(&service.gateway) < before + KEPT_BYTES_MAX);
-    let refused = service.gateway.admin_get("/api/admin/audit").await.json()["audit"].clone();
-    assert_eq!(refused.as_array().expect("entries").len(), 2, "{refused:#}");
-    // Nothing of them is kept.
-    let kept = std::fs::read_dir(service.gateway.data_dir().join("plugins")).expect("the store");
-    assert_eq!(
-        kept.filter(|entry| entry.as_ref().is_ok_and(|e| e.path().extension().is_some_and(|e| e == "wasm"))).count(),
-        0
-    );
-    service.was_served().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

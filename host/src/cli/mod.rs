@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod ingest;
 mod plugin;
+mod plugin_kit;
 mod serve;
 
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ enum Command {
     Cache(cache::CacheArgs),
     /// Check the configuration without serving
     Config(config::ConfigArgs),
-    /// Load, use, roll back and discard plugins of a running gateway
+    /// Write, build and check plugins; load, use, roll back and discard those of a running gateway
     Plugin(plugin::PluginArgs),
     /// Compile a component for this gateway, which starts this itself
     #[command(name = crate::plugin::child::SUBCOMMAND, hide = true)]
@@ -72,6 +73,8 @@ enum Ended {
     Done,
     /// Wrong usage or configuration; it has been said.
     Usage,
+    /// Failed; what failed has been printed.
+    Failed,
     /// Not done, or done in part; the answer has been printed.
     NotDone,
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::FAILURE,
         Ok(Ended::Usage) => ExitCode::from(2),
         Ok(Ended::NotDone) => ExitCode::from(3),
         Err(error) => {

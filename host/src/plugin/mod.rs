@@ -20,6 +20,7 @@ mod config;
 mod engine;
 mod error;
 mod imports;
+pub mod kit;
 mod limits;
 mod loaded;
 mod loader;

@@ -50,9 +50,8 @@ impl Author {
 
     fn report(&self, args: &[&str]) -> Value {
         let output = self.plugin(&[args, &["--json"]].concat());
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr))
-        })
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr)))
     }
 
     /// Uses the tools that another project of the same language has installed: they are the same.
@@ -105,7 +104,8 @@ fn a_broken_plugin_fails_and_the_failure_can_be_repeated(author: &Author) {
     let code = std::fs::read_to_string(&source).expect("the source");
     let begin = "        // An array is what this codec answers, so it takes one, too.";
     assert!(code.contains(begin));
-    let broken = "        assert!(!payload.is_empty());\n        let produced_at = tiergate::plugin::host_clock::now();\n";
+    let broken =
+        "        assert!(!payload.is_empty());\n        let produced_at = tiergate::plugin::host_clock::now();\n";
     let code = code.replace(begin, &format!("{broken}{begin}"));
     let code = code.replace("produced_at: None", "produced_at: Some(produced_at)");
     std::fs::write(&source, code).expect("written");
@@ -121,13 +121,19 @@ fn a_broken_plugin_fails_and_the_failure_can_be_repeated(author: &Author) {
         let checks = report["checks"].as_array().expect("checks");
         checks.iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}")).clone()
     };
-    assert_eq!((&report["passed"], &line(&report, "own-answer")["passed"]), (&json!(false), &json!(true)), "{report:#}");
+    assert_eq!(
+        (&report["passed"], &line(&report, "own-answer")["passed"]),
+        (&json!(false), &json!(true)),
+        "{report:#}"
+    );
     for (check, expected) in [("hostile", "trap in decode"), ("repeatable", "asked again at another time")] {
         let failure = line(&report, check)["failures"][0].clone();
         assert!(failure["what"].as_str().expect("a text").contains(expected), "{failure:#}");
         // The command that the report names, by this binary.
-        let repeat = failure["repeat"].as_str().expect("a command").replacen("tiergate", &binary().display().to_string(), 1);
-        let repeated = Command::new("sh").args(["-c", &repeat]).current_dir(author.dir.path()).output().expect("sh runs");
+        let repeat =
+            failure["repeat"].as_str().expect("a command").replacen("tiergate", &binary().display().to_string(), 1);
+        let repeated =
+            Command::new("sh").args(["-c", &repeat]).current_dir(author.dir.path()).output().expect("sh runs");
         let printed = text(&repeated.stdout);
         assert_eq!(repeated.status.code(), Some(1), "{printed}");
         assert!(printed.contains(expected), "{printed}");
@@ -156,7 +162,12 @@ async fn the_python_codec_and_the_javascript_warmer_serve(author: &Author) {
     operate(&["load", "binance", "my-codec-python/my-codec-python.wasm"]);
     operate(&["use", "binance"]);
     let written = gateway.put("legacy:regime", "{'regime': 'BULL', 'score': 0.7, 'since': None, 'hits': (1, 2)}").await;
-    assert_eq!((written.status.as_u16(), &written.json()["schema"]), (200, &json!("python-value")), "{}", written.text());
+    assert_eq!(
+        (written.status.as_u16(), &written.json()["schema"]),
+        (200, &json!("python-value")),
+        "{}",
+        written.text()
+    );
     let read = gateway.get("/api/cache/legacy:regime").await;
     assert_eq!(read.text(), r#"{"regime":"BULL","score":0.7,"since":null,"hits":[1,2]}"#);
     let refused = gateway.put("legacy:regime", "__import__('os').system('true')").await;
@@ -176,11 +187,14 @@ async fn the_python_codec_and_the_javascript_warmer_serve(author: &Author) {
     eventually("a key that is read is kept warm", async || {
         gateway.get("/api/cache/spot:btc").await;
         let task = task().await;
-        (task["reason"].as_str()?.contains("it is read") || task["reason"].as_str()?.ends_with("reads of late")).then_some(())
+        (task["reason"].as_str()?.contains("it is read") || task["reason"].as_str()?.ends_with("reads of late"))
+            .then_some(())
     })
     .await;
     let plugins = gateway.admin_get("/api/admin/plugins").await.json();
-    let runs = |slot: &str| plugins["slots"].as_array().and_then(|slots| slots.iter().find(|s| s["slot"] == slot)?["plugin"].as_str());
+    let runs = |slot: &str| {
+        plugins["slots"].as_array().and_then(|slots| slots.iter().find(|s| s["slot"] == slot)?["plugin"].as_str())
+    };
     assert_eq!((runs("binance"), runs("warmer")), (Some("my-codec-python"), Some("my-warmer-javascript")));
     assert_eq!(gateway.metric("tiergate_plugin_traps_total", &["my-"]).await, 0.0);
 }
@@ -190,7 +204,10 @@ fn a_project_is_written_and_a_folder_that_is_none_is_refused_by_name() {
     let author = Author::new();
     let said = author.done(&["new", "warmer", "mine", "--lang", "rust", "--dir", "elsewhere"]);
     assert!(said.contains("tiergate plugin build elsewhere"), "{said}");
-    assert!(author.path("elsewhere/wit/tiergate.wit").is_file() && Path::new(&author.path("elsewhere/src/lib.rs")).is_file());
+    assert!(
+        author.path("elsewhere/wit/tiergate.wit").is_file()
+            && Path::new(&author.path("elsewhere/src/lib.rs")).is_file()
+    );
     let again = author.plugin(&["new", "warmer", "mine", "--lang", "rust", "--dir", "elsewhere"]);
     assert_eq!(again.status.code(), Some(1));
     assert!(text(&again.stderr).contains("elsewhere is not empty"), "{}", text(&again.stderr));
@@ -213,7 +230,8 @@ fn the_built_in_plugins_pass_their_check() {
     let author = Author::new();
     for name in ["codecs", "binance", "aggregator", "warmer"] {
         let component = format!("{name}.wasm");
-        std::fs::write(author.path(&component), tiergate::plugin::built_in(name).expect("a built-in plugin")).expect("written");
+        std::fs::write(author.path(&component), tiergate::plugin::built_in(name).expect("a built-in plugin"))
+            .expect("written");
         let report = author.done(&["check", &component]);
         assert!(report.ends_with("\npassed\n"), "{report}");
     }

@@ -36,7 +36,7 @@ class State(exports.State):
 
     def restore(self, saved):
         try:
-            given = json.loads(saved)
+            given = json.loads(saved.decode())
             scores = {str(symbol): float(score) for symbol, score in given["scores"].items()}
             state.update(scores=scores, changed=bool(given["changed"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -64,7 +64,7 @@ class Aggregator(exports.Aggregator):
         return [KEY]
 
     def compose(self, now, views, documents):
-        scores = next((json.loads(d.body) for d in documents if d.key == KEY and d.kind == Kind.REAL), None)
+        scores = next((json.loads(d.body.decode()) for d in documents if d.key == KEY and d.kind == Kind.REAL), None)
         for view in views:
             if view.name not in VIEWS:
                 raise Err(PluginError_Unsupported(f"there is no view `{view.name}`"))
@@ -77,7 +77,7 @@ def take(body):
     if len(body) > BYTES_MAX or body.count(b"[") + body.count(b"{") > BRACKETS_MAX:
         return "too-large", f"$: more than {BYTES_MAX} bytes or {BRACKETS_MAX} brackets"
     try:
-        signal = json.loads(body)
+        signal = json.loads(body.decode())
         symbol, score = signal["symbol"], signal.get("score", signal.get("confluence_score"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return "wrong-shape", f"$: {error}"

@@ -3,8 +3,10 @@
 // It claims the keys that begin with `quotes:`, and mends the fields that {"fields": ["price", ...]} names. Everything else
 // in a payload keeps its bytes.
 
+// What is read within the deadline of a codec, with a margin.
+const BYTES_MAX = 32 << 10;
 const REPAIRS_MAX = 20;
-const TO_TEXT = new TextDecoder("utf-8", { fatal: true });
+const TO_TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const TO_BYTES = new TextEncoder();
 
 let fields = ["price", "bid", "ask", "volume", "change"];
@@ -28,6 +30,7 @@ export const codec = {
   claims: () => [{ pattern: "quotes:*", schema: "quote", schemaVersion: "1.0" }],
 
   decode(key, payload, flags) {
+    if (payload.length > BYTES_MAX) throw refusal("too-large", `more than ${BYTES_MAX} bytes`);
     let text;
     try {
       text = TO_TEXT.decode(payload);

@@ -77,7 +77,13 @@ pub(super) fn foreign_states<S: Stateful>(plugin: &Loaded<S>, now: Time) -> Resu
             Ok(answered) => answered,
             // The host throws such an instance away, and it is the plugin's right to ask for it.
             Err(error) if matches!(error.cause, Cause::Internal(_)) => continue,
-            Err(error) => return Err(Law::Answers.failed(&error)),
+            Err(error) => {
+                let broken = Law::Answers.failed(&error);
+                return Err(Broken {
+                    what: format!("offered the state {}: {}", shown(foreign), broken.what),
+                    ..broken
+                });
+            }
         };
         let (_, after) = saved(instance, now)?;
         if answer.is_err() && before != after {

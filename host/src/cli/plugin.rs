@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use super::Ended;
 use super::plugin_kit::{self, KitCommand};
 use crate::client::Client;
 use crate::plugin::{self, PluginSpec};
+
+/// How long a step may take: a component made from Python or JavaScript is compiled for seconds, on a busy machine for longer.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(Args, Debug)]
 pub(super) struct PluginArgs {
@@ -162,7 +166,7 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
     let file = args.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
     let token = std::fs::read_to_string(&file)
         .with_context(|| format!("the admin token in {}; name another file with --admin-token-file", file.display()))?;
-    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?;
+    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?.with_deadline(PATIENCE);
     let answer = client.send(method, &path, body).await?;
     match save_to.filter(|_| answer.status == StatusCode::OK) {
         Some(file) => {

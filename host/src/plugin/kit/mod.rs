@@ -195,3 +195,79 @@ impl PluginKind {
         Self::ALL.into_iter().find(exported)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::guest;
+    use super::*;
+
+    fn request(dir: &Path, component: &[u8]) -> Request {
+        let file = dir.join("mine.wasm");
+        std::fs::write(&file, component).unwrap();
+        let (save_dir, cache_dir) = (dir.join("failures"), dir.join("code"));
+        Request { file, kind: None, config: None, seed: 1, input: None, save_dir, cache_dir }
+    }
+
+    fn line<'a>(report: &'a Report, name: &str) -> &'a CheckLine {
+        report.checks.iter().find(|line| line.name == name).unwrap_or_else(|| panic!("no {name} in {report:#?}"))
+    }
+
+    #[test]
+    fn a_codec_that_takes_anything_fails_and_each_failure_can_be_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let request = request(dir.path(), &guest::codec("test:*"));
+        let report = check(&request).unwrap();
+        assert!(!report.passed && report.kind == Some(PluginKind::Codec), "{report:#?}");
+        assert!(line(&report, "loads").passed && line(&report, "repeatable").passed);
+        let hostile = line(&report, "hostile");
+        assert!(!hostile.passed && hostile.failed > hostile.failures.len(), "{hostile:#?}");
+        let Failure { input, what, saved: Some(saved), repeat: Some(repeat) } = &hostile.failures[0] else {
+            panic!("{hostile:#?}")
+        };
+        assert!(input == "empty" && what.contains("the canonical bytes are not JSON"), "{input}: {what}");
+        assert!(repeat.contains("mine.wasm") && repeat.ends_with("hostile-empty.json'"), "{repeat}");
+        let again = check(&Request { input: Some(saved.clone()), ..request.clone() }).unwrap();
+        assert_eq!(line(&again, "input").failures[0].what, *what);
+
+        // One that it answers as it should.
+        let sound =
+            r#"{"kind": "codec", "config": {}, "case": {"key": "test:a", "flags": 0, "payload": {"text": "{}"}}}"#;
+        std::fs::write(saved, sound).unwrap();
+        let sound = check(&Request { input: Some(saved.clone()), ..request.clone() }).unwrap();
+        assert!(sound.passed, "{sound:#?}");
+        std::fs::write(saved, "{}").unwrap();
+        let none = check(&Request { input: Some(saved.clone()), ..request }).unwrap_err().to_string();
+        assert!(none.contains("this is no saved input of a codec"), "{none}");
+    }
+
+    #[test]
+    fn a_warmer_that_plans_for_a_key_of_which_it_was_not_told_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = check(&request(dir.path(), &guest::warmer())).unwrap();
+        let line = line(&report, Law::OneActionPerKey.name());
+        assert!(line.failures[0].what.contains("\"good\", of which it was not told"), "{line:#?}");
+    }
+
+    #[test]
+    fn a_component_of_no_world_fails_to_load_with_what_it_exports() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = check(&request(dir.path(), b"\0asm\x0d\0\x01\0")).unwrap();
+        assert!(!report.passed && line(&report, "loads").failures[0].what.contains("exports none"), "{report:#?}");
+    }
+
+    #[test]
+    fn the_vectors_refuse_a_codec_that_takes_anything_and_take_the_built_in_plugins() {
+        let dir = tempfile::tempdir().unwrap();
+        let Kit { loader, config } = Kit::new(&dir.path().join("code")).unwrap();
+        let spec = guest::spec(dir.path(), "mine", &guest::codec("test:*"));
+        let refused =
+            vectors(&loader.load::<CodecPlugin>(&spec, &config.codec_limits).unwrap()).unwrap_err().to_string();
+        assert!(refused.contains("fails the conformance vector `") && refused.contains("plugin check"), "{refused}");
+        for name in ["codecs", "binance"] {
+            vectors(&loader.load::<CodecPlugin>(&PluginSpec::built_in(name), &config.codec_limits).unwrap()).unwrap();
+        }
+        let built_in = PluginSpec::built_in;
+        vectors(&loader.load::<AggregatorPlugin>(&built_in("aggregator"), &config.aggregator_limits).unwrap()).unwrap();
+        vectors(&loader.load::<WarmerPlugin>(&built_in("warmer"), &config.warmer_limits).unwrap()).unwrap();
+    }
+}

@@ -78,12 +78,11 @@ fn rust(dir: &Path, component: &Path) -> Result<(), KitError> {
 
 /// The core module among the messages of a `cargo build`: the last one is that of the project.
 fn core_module(messages: &[u8]) -> Option<PathBuf> {
-    let artifacts = messages.split(|byte| *byte == b'\n').filter_map(|line| {
+    messages.rsplit(|byte| *byte == b'\n').find_map(|line| {
         let message: serde_json::Value = serde_json::from_slice(line).ok()?;
-        let files = message["filenames"].as_array()?.iter().filter_map(|file| file.as_str().map(PathBuf::from));
-        files.filter(|file| file.extension().is_some_and(|extension| extension == "wasm")).next_back()
-    });
-    artifacts.last()
+        let mut files = message["filenames"].as_array()?.iter().filter_map(|file| file.as_str().map(PathBuf::from));
+        files.find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+    })
 }
 
 fn python(dir: &Path, manifest: &Manifest) -> Result<(), KitError> {

@@ -390,7 +390,7 @@ fn market_then(market: impl Iterator<Item = Step>, known: &[Told]) -> Script {
 /// Signals between good ones, then everything else.
 fn around(bodies: Vec<Vec<u8>>, signals: &[Vec<u8>], known: &[Told]) -> Script {
     let good = blobs(&signals[..signals.len().min(2)]);
-    let batch = good.iter().cloned().take(1).chain(bodies.into_iter().map(Blob)).chain(good.iter().cloned().skip(1));
+    let batch = good.iter().take(1).cloned().chain(bodies.into_iter().map(Blob)).chain(good.iter().skip(1).cloned());
     Script(vec![Step::Ingest(batch.collect()), Step::Documents, views(known)])
 }
 

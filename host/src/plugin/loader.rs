@@ -138,6 +138,7 @@ impl Loader {
     /// What a component exports, by name, if it may be loaded at all.
     pub(super) fn exports(&self, spec: &PluginSpec) -> Result<Vec<String>, PluginError> {
         let identity = Identity {
+            slot: spec.name.as_str().into(),
             name: spec.name.as_str().into(),
             version: None,
             sha256: "".into(),

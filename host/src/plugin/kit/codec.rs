@@ -15,11 +15,11 @@ use super::subject::{Group, Subject};
 use crate::plugin::bindings::CodecPlugin;
 use crate::plugin::codec::{self, Claim};
 use crate::plugin::config::Config;
-use crate::plugin::error::PluginError;
+use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::limits::Limits;
 use crate::plugin::loaded::Loaded;
 use crate::plugin::sandbox::{Call, Sandbox};
-use crate::record::{KEY_BYTES_MAX, Time};
+use crate::record::{KEY_BYTES_MAX, Key, Time};
 
 /// Damaged payloads.
 const DAMAGED: usize = 300;
@@ -172,7 +172,9 @@ fn decode(
     now: Time,
 ) -> Result<(Sandbox<CodecPlugin>, Told), PluginError> {
     let payload = Bytes::copy_from_slice(&case.payload.0);
-    let (instance, answer) = codec::decode_at(instance, &case.key, &payload, case.flags, now)?;
+    let key = Key::new(&case.key)
+        .map_err(|error| instance.identity.error(None, Cause::InvalidInput(format!("the input's key: {error}"))))?;
+    let (instance, answer) = codec::decode(instance, 1, now, &key, &payload, case.flags)?;
     let told = match answer {
         Ok(decoded) => Told::Accepted {
             canonical: decoded.canonical,

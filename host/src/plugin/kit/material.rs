@@ -147,7 +147,7 @@ pub(super) fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("long-key", format!("{{\"{}\": 1}}", "k".repeat(TEXT_BYTES)).into_bytes()),
         ("long-bare-text", "x".repeat(TEXT_BYTES).into_bytes()),
         ("long-escapes", format!("\"{}\"", "\\u0041".repeat(TEXT_BYTES / 6)).into_bytes()),
-        ("long-list", format!("[{}0]", "0,".repeat(TEXT_BYTES / 16)).into_bytes()),
+        ("long-list", format!("[{}0]", "0,".repeat(TEXT_BYTES / 64)).into_bytes()),
         (
             "many-keys",
             format!("{{{}\"z\":0}}", (0..20_000).map(|n| format!("\"k{n}\":{n},")).collect::<String>()).into_bytes(),

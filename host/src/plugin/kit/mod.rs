@@ -148,9 +148,9 @@ struct Kit {
 impl Kit {
     fn new(cache_dir: &Path) -> Result<Self, KitError> {
         let config = Config::default();
-        let memory = config.codec_limits.memory.max(config.aggregator_limits.memory).max(config.warmer_limits.memory);
-        let memory = usize::try_from(memory.as_u64()).unwrap_or(usize::MAX);
-        let loader = engine::start(INSTANCES_MAX, memory).and_then(|engine| Loader::new(engine, cache_dir));
+        let loader = super::room(&config, INSTANCES_MAX)
+            .and_then(engine::start)
+            .and_then(|engine| Loader::new(engine, cache_dir));
         Ok(Self { loader: loader.map_err(|error| KitError::Engine(format!("{error:#}")))?, config })
     }
 }

@@ -55,6 +55,9 @@ fn rerun_if_changed(workspace: &Path) -> Result<()> {
     let mut paths = ["wit", "Cargo.toml", "Cargo.lock"].map(|name| workspace.join(name)).to_vec();
     for entry in fs::read_dir(workspace.join("plugins")).context("reading plugins/")? {
         let plugin = entry?.path();
+        if !plugin.join("Cargo.toml").is_file() {
+            continue;
+        }
         paths.extend([plugin.join("src"), plugin.join("Cargo.toml")]);
     }
     for path in paths {

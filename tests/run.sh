@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ./tests/install.sh memcached:memcached redis-server:redis-server chromium:chromium chromedriver:chromium-driver \
-  script:bsdutils ps:procps npm:npm
+  script:bsdutils ps:procps python3:python3-venv node:nodejs npm:npm
+# Debian's Python comes without what makes its environments.
+python3 -c 'import ensurepip, venv' 2>/dev/null || ./tests/install.sh ensurepip:python3-venv
 
 if [ ! -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ]; then
   command -v rustup >/dev/null || { echo "tests/run.sh: missing: the Rust target wasm32-unknown-unknown" >&2; exit 1; }

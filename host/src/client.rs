@@ -18,6 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Client {
     base: String,
     token: Option<String>,
+    deadline: Duration,
     pool: Pool<HttpConnector, Full<Bytes>>,
 }
 
@@ -63,7 +64,12 @@ impl Client {
             return Err(ClientError::Request(format!("`{base}` is no http:// URL")));
         }
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { base, token, pool: Pool::builder(TokioExecutor::new()).build_http() })
+        Ok(Self { base, token, deadline: DEADLINE, pool: Pool::builder(TokioExecutor::new()).build_http() })
+    }
+
+    /// The same, with another deadline for each request than half a minute.
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// The path of a key's value.
@@ -94,9 +100,9 @@ impl Client {
             let body = answer.into_body().collect().await.map_err(|error| no_answer(error.to_string()))?.to_bytes();
             Ok(Answer { status, cache_status, body })
         };
-        tokio::time::timeout(DEADLINE, exchange)
+        tokio::time::timeout(self.deadline, exchange)
             .await
-            .map_err(|_| no_answer(format!("it took more than {}", humantime::format_duration(DEADLINE))))?
+            .map_err(|_| no_answer(format!("it took more than {}", humantime::format_duration(self.deadline))))?
     }
 }
 

@@ -14,6 +14,7 @@
 //! - [`record`]: the vocabulary: keys, records, the order between them, outcomes.
 //! - [`plugin`]: the only room that names wasmtime. It implements `cache::Codec`, `market::Aggregator` and
 //!   `warm::Warmer`.
+//! - [`kit`]: the workshop of plugin authors: writes projects and builds them.
 //! - [`telemetry`]: log and metrics, for every room.
 
 pub mod cache;
@@ -23,6 +24,7 @@ pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod http;
+pub mod kit;
 pub mod market;
 pub mod plugin;
 pub mod record;

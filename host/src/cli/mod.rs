@@ -10,6 +10,7 @@ mod explain;
 mod ingest;
 mod log;
 mod plugin;
+mod plugin_kit;
 mod quarantine;
 mod serve;
 
@@ -50,7 +51,7 @@ enum Command {
     Cache(cache::CacheArgs),
     /// Check the configuration without serving
     Config(config::ConfigArgs),
-    /// Load, use, roll back and discard plugins of a running gateway
+    /// Write, build and check plugins; load, use, roll back and discard those of a running gateway
     Plugin(plugin::PluginArgs),
     /// Look at payloads that could not be decoded, and remove them from their store
     Quarantine(quarantine::QuarantineArgs),
@@ -80,6 +81,8 @@ enum Ended {
     Done,
     /// Wrong usage or configuration; it has been said.
     Usage,
+    /// Failed; what failed has been printed.
+    Failed,
     /// Not done, or done in part; the answer has been printed.
     NotDone,
 }
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::FAILURE,
         Ok(Ended::Usage) => ExitCode::from(2),
         Ok(Ended::NotDone) => ExitCode::from(3),
         Err(error) => {

@@ -1,7 +1,8 @@
-//! `tiergate plugin list|load|shadow|report|use|rollback|discard|audit|tape|replay`.
+//! `tiergate plugin list|load|shadow|report|use|rollback|discard|audit|tape|replay`, and the author kit of `plugin_kit`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -10,13 +11,17 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Ended;
+use super::plugin_kit::{self, KitCommand};
 use crate::client::Client;
 use crate::plugin::{self, PluginSpec};
+
+/// How long a step may take: a component made from Python or JavaScript is compiled for seconds, on a busy machine for longer.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(Args, Debug)]
 pub(super) struct PluginArgs {
     #[command(subcommand)]
-    command: PluginCommand,
+    command: AnyCommand,
     /// The gateway's admin listener
     #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:8003")]
     admin: String,
@@ -26,6 +31,14 @@ pub(super) struct PluginArgs {
     /// Who asks, for the audit log; by default this user
     #[arg(long, global = true, value_name = "NAME")]
     by: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum AnyCommand {
+    #[command(flatten)]
+    Kit(KitCommand),
+    #[command(flatten)]
+    Operate(PluginCommand),
 }
 
 #[derive(Subcommand, Debug)]
@@ -103,6 +116,10 @@ enum PluginCommand {
 }
 
 pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
+    let command = match args.command {
+        AnyCommand::Kit(command) => return plugin_kit::run(command).await,
+        AnyCommand::Operate(command) => command,
+    };
     let by = args.by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
     let step = |slot: &str, step: &str, more: &[(&str, &str)]| {
         let slot = percent_encoding::utf8_percent_encode(slot, percent_encoding::NON_ALPHANUMERIC);
@@ -112,7 +129,7 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
     };
     let fresh = |fresh: bool| [("fresh", if fresh { "true" } else { "false" })];
     let mut save_to = None;
-    let (method, path, body) = match args.command {
+    let (method, path, body) = match command {
         PluginCommand::Replay { component, tape, config } => return replay(component, &tape, config.as_deref()),
         PluginCommand::List => (Method::GET, "/api/admin/plugins".to_owned(), Bytes::new()),
         PluginCommand::Audit => (Method::GET, "/api/admin/audit".to_owned(), Bytes::new()),
@@ -149,7 +166,7 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
     let file = args.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
     let token = std::fs::read_to_string(&file)
         .with_context(|| format!("the admin token in {}; name another file with --admin-token-file", file.display()))?;
-    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?;
+    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?.with_deadline(PATIENCE);
     let answer = client.send(method, &path, body).await?;
     match save_to.filter(|_| answer.status == StatusCode::OK) {
         Some(file) => {

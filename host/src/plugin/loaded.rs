@@ -55,6 +55,12 @@ impl<W: World> Loaded<W> {
         self.limits.deadline
     }
 
+    /// What it imports, by name.
+    pub(super) fn imports(&self) -> Vec<String> {
+        let component_type = self.component.component().component_type();
+        component_type.imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// A new instance that has not been initialised.
     pub(super) fn instantiate(&self) -> Result<Sandbox<W>, PluginError> {
         let call = Call::at_start("start");

@@ -92,7 +92,7 @@ impl Loader {
         let config = config(&spec.config).map_err(|error| identity.refused(format!("its configuration: {error}")))?;
 
         let mut loaded = self
-            .admit::<W>(&bytes, &identity)
+            .admit(&bytes, &identity)
             .and_then(|component| {
                 Loaded::<W>::link(&self.linker, &component, identity.clone(), limits.clone(), config)
                     .map_err(|error| mismatch::<W>(&component, &self.engine, &error))
@@ -106,7 +106,7 @@ impl Loader {
     }
 
     /// Recognises and compiles `bytes`, and checks what they import.
-    fn admit<W: World>(&self, bytes: &[u8], identity: &Identity) -> Result<Component, String> {
+    fn admit(&self, bytes: &[u8], identity: &Identity) -> Result<Component, String> {
         recognise(bytes)?;
         let component = self
             .component(bytes, identity)
@@ -133,6 +133,23 @@ impl Loader {
         let code = compiled::compile(&self.engine, bytes)?;
         self.keep(identity, &code);
         code.load(&self.engine)
+    }
+
+    /// What a component exports, by name, if it may be loaded at all.
+    pub(super) fn exports(&self, spec: &PluginSpec) -> Result<Vec<String>, PluginError> {
+        let identity = Identity {
+            slot: spec.name.as_str().into(),
+            name: spec.name.as_str().into(),
+            version: None,
+            sha256: "".into(),
+            file: spec.path.clone(),
+            config: Arc::default(),
+        };
+        let bytes = read(spec).map_err(|why| identity.refused(why))?;
+        let identity = Identity { sha256: hex(&Sha256::digest(&bytes)).into(), ..identity };
+        let component = self.admit(&bytes, &identity).map_err(|why| identity.refused(why))?;
+        let exports = component.component_type();
+        Ok(exports.exports(&self.engine).map(|(name, _)| name.to_owned()).collect())
     }
 
     /// The digest of the component that `spec` names.

@@ -59,6 +59,11 @@ impl Meter {
         self.denied
     }
 
+    /// Bytes of memories and tables.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     /// Whether more than three quarters of the limit are in use.
     pub(super) fn is_nearly_full(&self) -> bool {
         self.used > self.limit / 4 * 3

@@ -20,6 +20,7 @@ mod config;
 mod engine;
 mod error;
 mod imports;
+pub mod kit;
 mod limits;
 mod loaded;
 mod loader;
@@ -189,11 +190,16 @@ fn start(config: &Config, cache_dir: &Path) -> wasmtime::Result<Loader> {
     let codecs = config.codecs.len().saturating_mul(config.codec_instances.get());
     // One aggregator and one warmer.
     let instances = codecs.saturating_add(2).saturating_mul(GENERATIONS_MAX);
+    let engine = engine::start(room(config, instances)?)?;
+    Ok(Loader::new(engine, cache_dir)?.trusting(config.trusted_keys.clone()))
+}
+
+/// Room for so many instances of any kind.
+fn room(config: &Config, instances: usize) -> wasmtime::Result<engine::Room> {
     let kinds = [&config.codec_limits, &config.aggregator_limits, &config.warmer_limits];
     let memory = kinds.iter().map(|limits| limits.memory.as_u64()).max().unwrap_or_default();
     let elements = kinds.iter().map(|limits| limits.table_elements).max().unwrap_or_default();
-    let room = engine::Room { instances, memory: usize::try_from(memory)?, table_elements: usize::try_from(elements)? };
-    Ok(Loader::new(engine::start(room)?, cache_dir)?.trusting(config.trusted_keys.clone()))
+    Ok(engine::Room { instances, memory: usize::try_from(memory)?, table_elements: usize::try_from(elements)? })
 }
 
 /// Two plugins of one name could not be told apart.

@@ -132,6 +132,11 @@ impl<W: World> Sandbox<W> {
         self.calls >= CALLS_MAX || self.store.data().meter.is_nearly_full()
     }
 
+    /// What it holds in memories and tables, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().meter.used()
+    }
+
     fn count(&self, call: Call, outcome: &'static str, took: Duration) {
         self.identity.metrics().called(call.name, outcome, took);
     }

@@ -65,7 +65,8 @@ impl Claim {
         format!("{}{}", self.literal, if self.prefix { "*" } else { "" })
     }
 
-    fn fits(&self, key: &str) -> bool {
+    /// Whether `key` is one of its keys.
+    pub(in crate::plugin) fn fits(&self, key: &str) -> bool {
         if self.prefix { key.starts_with(&self.literal) } else { key == self.literal }
     }
 }

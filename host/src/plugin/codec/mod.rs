@@ -67,7 +67,7 @@ struct Routing {
 }
 
 /// What a codec answers to a payload.
-type Said = Result<codec::Decoded, codec::Rejection>;
+pub(super) type Said = Result<codec::Decoded, codec::Rejection>;
 
 // === impl CodecRouter ===
 
@@ -285,7 +285,8 @@ fn on_worker() -> bool {
     Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-fn decode(
+/// Makes one call at a time of the caller's choice, with a deadline of `patience` times what is usual, and checks the answer.
+pub(super) fn decode(
     sandbox: Sandbox<CodecPlugin>,
     patience: u32,
     now: Time,

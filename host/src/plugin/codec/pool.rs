@@ -18,7 +18,7 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// The instances of a codec.
 pub(in crate::plugin) struct Pool {
-    codec: Loaded<CodecPlugin>,
+    pub(in crate::plugin) codec: Loaded<CodecPlugin>,
     /// The keys that it is responsible for.
     pub(super) claims: Vec<Claim>,
     bound: NonZeroUsize,

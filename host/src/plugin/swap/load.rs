@@ -12,7 +12,7 @@ use crate::plugin::config::PluginSpec;
 use crate::plugin::loaded::Loaded;
 use crate::plugin::loader::{self, FILE_BYTES_MAX};
 use crate::plugin::slot::{GenerationStatus, Identity};
-use crate::plugin::{aggregator, child, codec, load_aggregator, load_codec, load_warmer, warmer};
+use crate::plugin::{aggregator, child, codec, kit, load_aggregator, load_codec, load_warmer, warmer};
 
 /// A candidate of any kind.
 enum Loadable {
@@ -86,11 +86,13 @@ impl Operator {
         let codec = self.plugins.codecs.slot(slot).map(|(at, _)| at);
         let is_aggregator = **self.plugins.aggregator.slot().name() == *slot;
         let load = move || match codec {
-            Some(at) => load_codec(&loader, &spec, at, &config).map(|(id, codec)| (id, Loadable::Codec(codec))),
-            None if is_aggregator => {
-                load_aggregator(&loader, &spec, &config).map(|(id, aggregator)| (id, Loadable::Aggregator(aggregator)))
-            }
-            None => load_warmer(&loader, &spec, &config).map(|(id, warmer)| (id, Loadable::Warmer(warmer))),
+            Some(at) => load_codec(&loader, &spec, at, &config)
+                .and_then(|(id, codec)| kit::vectors(&codec.codec).map(|()| (id, Loadable::Codec(codec)))),
+            None if is_aggregator => load_aggregator(&loader, &spec, &config).and_then(|(id, aggregator)| {
+                kit::vectors(&aggregator).map(|()| (id, Loadable::Aggregator(aggregator)))
+            }),
+            None => load_warmer(&loader, &spec, &config)
+                .and_then(|(id, policy)| kit::vectors(&policy.warmer).map(|()| (id, Loadable::Warmer(policy)))),
         };
         let loaded = spawn_blocking(load).await.map_err(|died| SwapError::Refused(format!("loading died: {died}")))?;
         let (identity, loaded) = loaded.map_err(refused)?;

@@ -87,7 +87,7 @@ fn attempt(attempt: &Attempt) -> Option<wit::Attempt> {
 }
 
 /// The plan, or what is wrong with it.
-pub(super) fn actions(actions: Vec<wit::Action>) -> Result<Vec<Action>, String> {
+pub(in crate::plugin) fn actions(actions: Vec<wit::Action>) -> Result<Vec<Action>, String> {
     actions.into_iter().map(action).collect()
 }
 

@@ -27,6 +27,8 @@ use super::tape::{History, Room};
 /// Plans after which the state is put on the tape.
 const PLANS_PER_STATE: u32 = 60;
 
+pub(super) use convert::actions;
+
 type Instance = Sandbox<WarmerPlugin>;
 
 /// The warmer's place.
@@ -38,7 +40,7 @@ pub struct WarmerSlot {
 
 /// A warmer, and the keys that it watches.
 pub(super) struct Policy {
-    warmer: Loaded<WarmerPlugin>,
+    pub(super) warmer: Loaded<WarmerPlugin>,
     watches: Vec<Key>,
 }
 
@@ -68,11 +70,19 @@ impl Policy {
         let (instance, saved) = save(warmer.start()?)?;
         let (instance, restored) = restore(instance, &saved?)?;
         restored?;
-        let call = Call::at_start("watches");
-        let (instance, keys) =
-            instance.call(call, |s| s.world.tiergate_plugin_warmer().call_watches(&mut s.store), |_| "ok")?;
-        let watches = convert::keys(keys).map_err(|what| instance.condemn(call, what))?;
+        let (_, watches) = watches(instance)?;
         Ok(Self { warmer, watches })
+    }
+}
+
+/// The keys that a warmer watches.
+pub(super) fn watches(instance: Instance) -> Result<(Instance, Vec<Key>), PluginError> {
+    let call = Call::at_start("watches");
+    let (instance, keys) =
+        instance.call(call, |s| s.world.tiergate_plugin_warmer().call_watches(&mut s.store), |_| "ok")?;
+    match convert::keys(keys) {
+        Ok(keys) => Ok((instance, keys)),
+        Err(what) => Err(instance.condemn(call, what)),
     }
 }
 

@@ -85,7 +85,7 @@ impl Gateway {
             .await
             .map_err(|error| Mistakes(vec![Mistake::new("plugins.warmer", error)]))?;
         let plugins = Arc::new(plugins);
-        let watch = watch_plugins(config.plugins.watch.as_deref(), &config.data_dir, &plugins, &market)?;
+        let watch = watch_plugins(config.plugins.watch.as_deref(), &config.data_dir, &plugins)?;
         let app = App {
             streams: Arc::new(Semaphore::new(config.http.streams_max)),
             config: config.http,
@@ -114,6 +114,7 @@ impl Gateway {
     pub async fn serve(self, stop: watch::Receiver<bool>) {
         // The market goes on until the last open request has its answer.
         let (tell, drained) = watch::channel(false);
+        let recompose = tokio::spawn(recompose(self.app.plugins.swaps(), self.market.clone()));
         let market = tokio::spawn(self.market.run(drained));
         let warm = tokio::spawn(self.warm.run(stop.clone()));
         let tiers = tokio::spawn(self.app.cache.clone().watch_tiers());
@@ -122,6 +123,7 @@ impl Gateway {
         http::serve(self.app, self.bound, stop).await;
         tiers.abort();
         recovery.abort();
+        recompose.abort();
         // A swap that is cut off is as if it had not begun.
         if let Some(watch) = watch {
             watch.abort();
@@ -136,18 +138,18 @@ impl Gateway {
 }
 
 /// Watches the directory of plugins, if one is configured.
-fn watch_plugins(
-    dir: Option<&Path>,
-    data_dir: &Path,
-    plugins: &Arc<Operator>,
-    market: &Arc<Market>,
-) -> Result<Option<Watch>, Mistakes> {
+fn watch_plugins(dir: Option<&Path>, data_dir: &Path, plugins: &Arc<Operator>) -> Result<Option<Watch>, Mistakes> {
     let Some(dir) = dir else { return Ok(None) };
-    let market = market.clone();
-    // Another aggregator may compose the same documents otherwise.
-    let watch = Watch::new(dir, plugins.clone(), data_dir.join("watched.json"), move || market.recompose());
+    let watch = Watch::new(dir, plugins.clone(), data_dir.join("watched.json"));
     let mistake = |error| Mistakes(vec![Mistake::new("data_dir", format!("watched.json: {error}"))]);
     watch.map(Some).map_err(mistake)
+}
+
+/// Composes the views again after each swap: another aggregator may compose the same documents otherwise.
+async fn recompose(mut swaps: watch::Receiver<u64>, market: Arc<Market>) {
+    while swaps.changed().await.is_ok() {
+        market.recompose();
+    }
 }
 
 /// The sources, none of which is this gateway.

@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 /// Bytes that the gateway may hold beyond what it held before it was abused: what an allocator keeps for the next time.
 const KEPT_BYTES_MAX: u64 = 96 << 20;
 
-/// A version that fails too often is rolled back by the gateway itself; here it is to go on doing harm.
-const NO_PROBATION: &str = "[plugins.probation]\nlasts = \"0s\"";
+/// A component that breaks its contract is refused at `load`, and a version that fails too often is rolled back by the gateway
+/// itself; here it is let in, to go on doing harm.
+const LET_IN: &str = "[plugins]\nconformance = false\n[plugins.probation]\nlasts = \"0s\"";
 
 /// A gateway with real data on its dashboard, which is read all the time.
 struct Service {
@@ -35,7 +36,7 @@ impl Service {
     }
 
     async fn over(starting: Starting) -> Self {
-        let gateway = Arc::new(starting.config(NO_PROBATION).start().await);
+        let gateway = Arc::new(starting.config(LET_IN).start().await);
         let overview = gateway.put("market:overview", moved_to_now(&fixture("market:overview.json"))).await;
         assert_eq!(overview.status, 200, "{}", overview.text());
         eventually("it is shown", async || is_good(&gateway).await.then_some(())).await;
@@ -62,7 +63,7 @@ impl Service {
 
     /// Lets a plugin that does harm serve in a slot.
     async fn hand_over(&self, slot: &str, name: &str) {
-        let loaded = self.step(&format!("{slot}/load"), hostile(name)).await;
+        let loaded = self.step(&format!("{slot}/load"), hostile(name).into()).await;
         assert_eq!(loaded.status, 200, "{name}: {}", loaded.text());
         let used = self.step(&format!("{slot}/use?fresh=true"), "").await;
         assert_eq!(used.status, 200, "{name}: {}", used.text());
@@ -455,4 +456,21 @@ async fn the_memory_comes_back_after_repeated_abuse() {
     assert_eq!(gateway.metric("tiergate_plugin_memory_bytes", &instances).await, 0.0);
     service.others_work("").await;
     service.was_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_harm_whenever_it_is_called_is_refused_at_load_by_the_vectors_of_its_kind() {
+    let gateway = Gateway::with().start().await;
+    for (slot, name, expected) in [
+        ("codecs", "endless-loop", "fails the conformance vector"),
+        ("codecs", "memory-bomb", "fails the conformance vector"),
+        ("aggregator", "endless-ingest", "fails the conformance vector"),
+        ("warmer", "endless-plan", "deadline of 250ms exceeded in plan"),
+    ] {
+        let reply =
+            gateway.admin_send(Method::POST, &format!("/api/admin/plugins/{slot}/load"), hostile(name).into()).await;
+        assert_eq!(reply.status, 422, "{name}: {}", reply.text());
+        assert!(reply.text().contains(expected), "{name}: {}", reply.text());
+        assert!(reply.text().contains("`tiergate plugin check` shows"), "{name}: {}", reply.text());
+    }
 }

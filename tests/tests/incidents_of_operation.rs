@@ -277,10 +277,19 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn b62_no_rule_hides_a_source_from_the_repository() {
     let root = root();
-    let plugins = root.join("plugins").read_dir().expect("plugins").map(|plugin| plugin.expect("an entry").path());
+    let entries = |dir: &Path| -> Vec<PathBuf> {
+        let entries = dir.read_dir().unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let plugins = entries(&root.join("plugins")).into_iter().filter(|plugin| plugin.join("Cargo.toml").is_file());
     let mut sources: Vec<PathBuf> =
         plugins.flat_map(|plugin| [files(&plugin.join("src")), vec![plugin.join("Cargo.toml")]].concat()).collect();
     sources.extend(["host/src", "wit", "tests/harness", "tests/tests"].iter().flat_map(|dir| files(&root.join(dir))));
+    for example in entries(&root.join("plugins/examples")).iter().filter(|example| example.is_dir()) {
+        // What an author builds there is hidden.
+        let is_source = |path: &PathBuf| path.is_file() && path.extension().is_none_or(|extension| extension != "wasm");
+        sources.extend(entries(example).into_iter().filter(is_source));
+    }
     sources.extend(["Cargo.toml", "Cargo.lock", "host/build.rs", "host/Cargo.toml"].map(|file| root.join(file)));
     assert!(sources.len() > 150, "only {} sources were found", sources.len());
     let names: Vec<&str> = sources.iter().map(|path| path.to_str().expect("a name in UTF-8")).collect();

@@ -230,18 +230,20 @@ async fn b51_the_page_shows_coins_as_coins_and_dollars_as_dollars() {
     assert_eq!(gateway.ingest(signal("XYZUSDT", 80.0).to_string()).await.status, 200);
     let browser = Browser::open(1280, 900).await;
     browser.page.goto(&format!("http://{}/mobile", gateway.data)).await.unwrap();
-    // What is folded away counts as well.
     let field = async |selector: &str| {
         let script = "return document.querySelector(arguments[0])?.textContent ?? '';";
         let text = browser.page.execute(script, vec![json!(selector)]).await.expect("a script runs");
         text.as_str().expect("a text").to_owned()
     };
     eventually("the row", async || (browser.count("#rows > li").await == 1).then_some(())).await;
+    // What is folded away counts as well.
+    browser.page.execute("document.querySelector('#rows summary').click();", vec![]).await.expect("a script runs");
+    eventually("it opens", async || (browser.count("#rows dd[data-f=volume]").await == 1).then_some(())).await;
     // 5,000 coins at 10 dollars.
     for (selector, expected) in [
-        ("#rows [data-f=turnover]", "$50.0K"),
-        ("#rows [data-f=turnover2]", "$50.0K"),
-        ("#rows [data-f=volume]", "5.00K XYZ"),
+        ("#rows .wide [data-f=turnover]", "$50.0K"),
+        ("#rows dd[data-f=turnover]", "$50.0K"),
+        ("#rows dd[data-f=volume]", "5.00K XYZ"),
         ("#opportunity-list [data-f=volume]", "Volume $50.0K"),
         ("#total_volume_24h", "$50.0K"),
     ] {

@@ -147,6 +147,7 @@ pub(super) struct Plugins {
     tape: Option<ByteSize>,
     probation: Probation,
     trusted_keys: Vec<String>,
+    conformance: Option<bool>,
     watch: Option<PathBuf>,
     limits: KindLimits,
 }
@@ -494,6 +495,7 @@ impl Plugins {
             mistakes.push(Mistake::new("plugins.watch", format!("there is no directory {}", watch.display())));
         }
         config.watch = self.watch;
+        config.conformance = self.conformance.unwrap_or(config.conformance);
         if let Some(codecs) = self.codecs {
             config.codecs = codecs.into_iter().map(|plugin| plugin.into_spec("codec")).collect();
         }

@@ -12,6 +12,9 @@
 //!
 //! `?by=` says who asks, for the audit log. 404: no such slot or nothing there; 422: refused, with the reason and the fix.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde_json::json;
@@ -19,7 +22,7 @@ use serde_json::json;
 use super::App;
 use super::body::Pieces;
 use super::respond::{self, Answer, Refusal};
-use crate::plugin::{FILE_BYTES_MAX, SIGNATURE_BYTES_MAX, SwapError};
+use crate::plugin::{FILE_BYTES_MAX, Operator, SIGNATURE_BYTES_MAX, SwapError};
 
 pub(super) const PREFIX: &str = "/api/admin/plugins/";
 
@@ -45,29 +48,45 @@ pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Answer
         Refusal::new(StatusCode::NOT_FOUND, "no-route", message)
     };
     let (slot, step) = path.split_once('/').ok_or_else(no_route)?;
-    let slot = &*percent_encoding::percent_decode_str(slot).decode_utf8_lossy();
+    let slot = percent_encoding::percent_decode_str(slot).decode_utf8_lossy();
     let query = Query::read(request.uri().query().unwrap_or_default())?;
+    let component = if step == "load" {
+        let body = Pieces::new(request.into_body(), app.config.body_pause_max);
+        body.whole(usize::try_from(FILE_BYTES_MAX.as_u64()).unwrap_or(usize::MAX)).await?
+    } else {
+        Bytes::new()
+    };
+    // Once begun it is carried through and written down, though its caller goes away.
+    let (operator, slot, step) = (app.plugins.clone(), slot.into_owned(), step.to_owned());
+    let done = tokio::spawn(async move { carry_out(&operator, &slot, &step, query, component).await }).await;
+    done.unwrap_or_else(|died| Err(refusal(SwapError::Refused(format!("the step died: {died}")))))?.ok_or_else(no_route)
+}
+
+/// Carries one step out; `None` if there is no such step.
+async fn carry_out(
+    operator: &Arc<Operator>,
+    slot: &str,
+    step: &str,
+    query: Query,
+    component: Bytes,
+) -> Result<Option<Answer>, Refusal> {
     let done = match step {
         "load" => {
-            let body = Pieces::new(request.into_body(), app.config.body_pause_max);
-            let component = body.whole(usize::try_from(FILE_BYTES_MAX.as_u64()).unwrap_or(usize::MAX)).await?;
             let (pinned, signature) = (query.sha256.as_deref(), query.signature.as_deref());
-            let loaded = app.plugins.load(slot, component, query.config, pinned, signature, &query.by).await;
-            return loaded.map(|loaded| respond::json(StatusCode::OK, &loaded)).map_err(refusal);
+            let loaded = operator.load(slot, component, query.config, pinned, signature, &query.by).await;
+            let loaded = loaded.map_err(refusal)?;
+            return Ok(Some(respond::json(StatusCode::OK, &loaded)));
         }
-        "shadow" => app.plugins.shadow(slot, &query.by).await,
-        "use" => app.plugins.use_candidate(slot, query.fresh, &query.by).await,
-        "rollback" => app.plugins.rollback(slot, query.fresh, &query.by).await,
+        "shadow" => operator.shadow(slot, &query.by).await,
+        "use" => operator.use_candidate(slot, query.fresh, &query.by).await,
+        "rollback" => operator.rollback(slot, query.fresh, &query.by).await,
         "discard" => {
             let generation = query.generation.ok_or_else(|| bad("`generation` is missing".to_owned()))?;
-            app.plugins.discard(slot, generation, &query.by).await
+            operator.discard(slot, generation, &query.by).await
         }
-        _ => return Err(no_route()),
+        _ => return Ok(None),
     };
-    let status = done.map_err(refusal)?;
-    // Another aggregator may compose the same documents otherwise.
-    app.market.recompose();
-    Ok(respond::json(StatusCode::OK, &status))
+    Ok(Some(respond::json(StatusCode::OK, &done.map_err(refusal)?)))
 }
 
 /// What can be read of one slot.

@@ -30,6 +30,8 @@ pub struct Config {
     pub compile_limits: CompileLimits,
     /// Whose components are taken.
     pub trusted_keys: TrustedKeys,
+    /// Whether a component that is loaded while the gateway serves must keep the laws of its kind.
+    pub conformance: bool,
     /// A directory whose components are loaded and used as they appear.
     pub watch: Option<PathBuf>,
     /// Instances of each codec, which are made when they are needed. A call that finds all of them busy waits a moment.
@@ -87,6 +89,7 @@ impl Default for Config {
             warmer_limits: Limits::WARMER,
             compile_limits: CompileLimits::default(),
             trusted_keys: TrustedKeys::default(),
+            conformance: true,
             watch: None,
             codec_instances: INSTANCES_PER_PROCESSOR.saturating_mul(processors),
             tape: ByteSize::mib(4),

@@ -42,8 +42,6 @@ const BY: &str = "watch";
 pub struct Watch {
     dir: PathBuf,
     operator: Arc<Operator>,
-    /// Told after each swap.
-    swapped: Box<dyn Fn() + Send + Sync>,
     /// How the files of each slot looked the last time.
     seen: BTreeMap<String, Seen>,
     taken: Taken,
@@ -82,19 +80,14 @@ struct Taken {
 // === impl Watch ===
 
 impl Watch {
-    /// Watches `dir` for `operator`, and keeps what it has to remember in `memory`, a file. `swapped` is told of each swap.
+    /// Watches `dir` for `operator`, and keeps what it has to remember in `memory`, a file.
     ///
     /// # Errors
     ///
     /// When the memory cannot be read.
-    pub fn new(
-        dir: &Path,
-        operator: Arc<Operator>,
-        memory: PathBuf,
-        swapped: impl Fn() + Send + Sync + 'static,
-    ) -> io::Result<Self> {
+    pub fn new(dir: &Path, operator: Arc<Operator>, memory: PathBuf) -> io::Result<Self> {
         let taken = Taken::open(memory)?;
-        Ok(Self { dir: dir.to_owned(), operator, swapped: Box::new(swapped), seen: BTreeMap::new(), taken })
+        Ok(Self { dir: dir.to_owned(), operator, seen: BTreeMap::new(), taken })
     }
 
     /// Looks again and again, until it is dropped.
@@ -139,8 +132,9 @@ impl Watch {
         if self.taken.digests.get(slot) == Some(&digest) {
             return Ok(());
         }
-        if self.take(slot, content).await.is_ok() {
-            (self.swapped)();
+        // What is refused is in the audit log, and is not tried again either.
+        if let Err(error) = self.take(slot, content).await {
+            tracing::debug!(slot, %error, "a component in the watched directory was not taken");
         }
         self.taken.remember(slot, digest)
     }

@@ -32,7 +32,7 @@ use super::{PluginError, engine};
 pub use bench::{Bench, Timing};
 pub use law::Law;
 pub use report::{CheckLine, Failure, Report};
-pub(super) use subject::vectors;
+pub(super) use subject::{Subject, vectors};
 
 /// Instances that a check holds at once, with some to spare.
 const INSTANCES_MAX: usize = 8;

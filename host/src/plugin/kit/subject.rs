@@ -64,9 +64,8 @@ pub(in crate::plugin) fn vectors<S: Subject>(plugin: &Loaded<S>) -> Result<(), P
     for (name, case) in S::vectors(plugin)? {
         let broken = patiently(|| S::judge(plugin, &mut used, &case));
         if let Some(Broken { law, what, .. }) = broken.first() {
-            let kind = S::KIND.name();
             return Err(plugin.identity.refused(format!(
-                "it fails the conformance vector `{name}` of a {kind} ({}): {what}; `tiergate plugin check` shows all that is \
+                "it fails the conformance vector `{name}` ({}): {what}; `tiergate plugin check` shows all that is \
                  wrong, with the inputs to repeat it",
                 law.promise()
             )));

@@ -8,7 +8,8 @@ use tokio::task::spawn_blocking;
 
 use super::{Operator, SwapError, refused};
 use crate::plugin::bindings::AggregatorPlugin;
-use crate::plugin::config::PluginSpec;
+use crate::plugin::config::{Config, PluginSpec};
+use crate::plugin::error::PluginError;
 use crate::plugin::loaded::Loaded;
 use crate::plugin::loader::{self, FILE_BYTES_MAX};
 use crate::plugin::slot::{GenerationStatus, Identity};
@@ -86,13 +87,21 @@ impl Operator {
         let codec = self.plugins.codecs.slot(slot).map(|(at, _)| at);
         let is_aggregator = **self.plugins.aggregator.slot().name() == *slot;
         let load = move || match codec {
-            Some(at) => load_codec(&loader, &spec, at, &config)
-                .and_then(|(id, codec)| kit::vectors(&codec.codec).map(|()| (id, Loadable::Codec(codec)))),
-            None if is_aggregator => load_aggregator(&loader, &spec, &config).and_then(|(id, aggregator)| {
-                kit::vectors(&aggregator).map(|()| (id, Loadable::Aggregator(aggregator)))
-            }),
-            None => load_warmer(&loader, &spec, &config)
-                .and_then(|(id, policy)| kit::vectors(&policy.warmer).map(|()| (id, Loadable::Warmer(policy)))),
+            Some(at) => {
+                let (identity, codec) = load_codec(&loader, &spec, at, &config)?;
+                conforms(&config, &codec.codec)?;
+                Ok((identity, Loadable::Codec(codec)))
+            }
+            None if is_aggregator => {
+                let (identity, aggregator) = load_aggregator(&loader, &spec, &config)?;
+                conforms(&config, &*aggregator)?;
+                Ok((identity, Loadable::Aggregator(aggregator)))
+            }
+            None => {
+                let (identity, policy) = load_warmer(&loader, &spec, &config)?;
+                conforms(&config, &policy.warmer)?;
+                Ok((identity, Loadable::Warmer(policy)))
+            }
         };
         let loaded = spawn_blocking(load).await.map_err(|died| SwapError::Refused(format!("loading died: {died}")))?;
         let (identity, loaded) = loaded.map_err(refused)?;
@@ -120,6 +129,11 @@ impl Operator {
             Loadable::Warmer(policy) => Ok(self.plugins.warmer.slot().offer(identity, policy).status()),
         }
     }
+}
+
+/// Runs the conformance vectors of its kind, where they are asked for.
+fn conforms<S: kit::Subject>(config: &Config, plugin: &Loaded<S>) -> Result<(), PluginError> {
+    if config.conformance { kit::vectors(plugin) } else { Ok(()) }
 }
 
 fn sorted(mut keys: Vec<String>) -> Vec<String> {

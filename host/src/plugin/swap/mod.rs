@@ -23,15 +23,15 @@
 //! Every step is in the audit log, whether or not it was carried out. Calls in flight finish on the generation that they
 //! began with.
 
+mod beside;
 mod load;
-mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{self, Arc, PoisonError};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
 use super::audit::{Audit, Entry};
@@ -54,6 +54,8 @@ pub struct Operator {
     audit: Audit,
     /// What the last companion of each slot had found.
     reports: sync::Mutex<BTreeMap<String, Report>>,
+    /// Counts the swaps that were carried out.
+    swaps: watch::Sender<u64>,
     /// One step at a time.
     turn: Mutex<()>,
 }
@@ -129,12 +131,18 @@ impl Operator {
         let loader = super::start(&config, &cache_dir).map_err(|error| vec![runtime_error(format!("{error:#}"))])?;
         let plugins = Plugins::load_with(&config, &loader, Some(&store))?;
         let (loader, reports, turn) = (Arc::new(loader), sync::Mutex::default(), Mutex::default());
-        Ok(Self { plugins, config, loader, cache_dir, store, audit, reports, turn })
+        let swaps = watch::channel(0).0;
+        Ok(Self { plugins, config, loader, cache_dir, store, audit, reports, swaps, turn })
     }
 
     /// The plugins that serve.
     pub fn plugins(&self) -> &Plugins {
         &self.plugins
+    }
+
+    /// Changes with every swap, whoever asked for it.
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swaps.subscribe()
     }
 
     /// Lets the candidate of a slot serve, with the state of the one before it, or without any if `fresh`. It is on probation
@@ -175,6 +183,7 @@ impl Operator {
         let back = step == "rollback";
         let (swapped, note) = match self.activate(slot, back, fresh, nothing).await {
             Ok(swapped) => {
+                self.swaps.send_modify(|count| *count += 1);
                 let why = because.map(|(_, why)| format!("{why}; ")).unwrap_or_default();
                 let noted = self.note(slot).and_then(|()| self.status_of(slot));
                 if let Ok(status) = &noted
@@ -358,9 +367,8 @@ mod tests {
     use crate::plugin::config::Probation;
     use crate::plugin::{Limits, guest};
 
-    /// An operator over the aggregator that counts. What is loaded later is compiled here, as this is no gateway that could
-    /// start itself to compile.
-    fn operator(next: &[u8]) -> (tempfile::TempDir, Arc<Operator>) {
+    /// An operator over the aggregator that counts.
+    fn operator() -> (tempfile::TempDir, Arc<Operator>) {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         std::fs::create_dir(&data).unwrap();
@@ -371,9 +379,14 @@ mod tests {
             ..Config::default()
         };
         let operator = Arc::new(Operator::new(config, &data).unwrap());
-        let compiled = guest::spec(dir.path(), "next", next);
-        operator.loader.load::<AggregatorPlugin>(&compiled, &Limits::AGGREGATOR).map(drop).unwrap();
         (dir, operator)
+    }
+
+    /// Makes a component the candidate that `load` would refuse, because it breaks the contract.
+    fn offer(operator: &Operator, dir: &tempfile::TempDir, component: &[u8]) {
+        let spec = guest::spec(dir.path(), "next", component);
+        let loaded = operator.loader.load::<AggregatorPlugin>(&spec, &Limits::AGGREGATOR).unwrap();
+        operator.plugins().aggregator.slot().offer(loaded.identity.clone(), Arc::new(loaded));
     }
 
     async fn ingest(operator: &Operator, seq: u64, body: &'static str) -> usize {
@@ -393,10 +406,9 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_version_that_traps_is_rolled_back_by_itself_and_what_it_lost_is_not_lost() {
-        let (_dir, operator) = operator(&guest::aggregator_that_traps());
+        let (dir, operator) = operator();
         assert_eq!(ingest(&operator, 1, "{}").await, 0);
-        let next = Bytes::from(guest::aggregator_that_traps());
-        operator.load("aggregator", next, None, None, None, "test").await.unwrap();
+        offer(&operator, &dir, &guest::aggregator_that_traps());
         let used = operator.use_candidate("aggregator", false, "test").await.unwrap();
         assert_eq!(used.generation, 2);
         // Three instances each, and then the signal is quarantined: refused by name, and known to the version before.
@@ -423,12 +435,11 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_version_that_refuses_the_state_is_given_the_recorded_inputs_and_refused_where_the_tape_does_not_reach_back()
      {
-        let (_dir, operator) = operator(&guest::aggregator_that_refuses_states());
+        let (dir, operator) = operator();
         for seq in 1..=3 {
             assert_eq!(ingest(&operator, seq, "{}").await, 0);
         }
-        let next = Bytes::from(guest::aggregator_that_refuses_states());
-        operator.load("aggregator", next.clone(), None, None, None, "test").await.unwrap();
+        offer(&operator, &dir, &guest::aggregator_that_refuses_states());
         operator.use_candidate("aggregator", false, "test").await.unwrap();
         assert_eq!(count(&operator).await, "\"3\"");
         let note = last_step(&operator).await.note.unwrap();
@@ -441,7 +452,7 @@ mod tests {
             let signal = Signal { seq, received_at: Time::now(), body: bulk.clone() };
             operator.plugins().aggregator.ingest(Time::now(), vec![signal]).await.unwrap();
         }
-        operator.load("aggregator", next, None, None, None, "test").await.unwrap();
+        offer(&operator, &dir, &guest::aggregator_that_refuses_states());
         let refused = operator.use_candidate("aggregator", false, "test").await.unwrap_err().to_string();
         assert!(refused.contains("restore") && refused.contains("--fresh"), "{refused}");
         assert_eq!(count(&operator).await, "\"9\"", "the active one goes on");

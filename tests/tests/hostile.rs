@@ -63,7 +63,7 @@ impl Service {
 
     /// Lets a plugin that does harm serve in a slot.
     async fn hand_over(&self, slot: &str, name: &str) {
-        let loaded = self.step(&format!("{slot}/load"), hostile(name).into()).await;
+        let loaded = self.step(&format!("{slot}/load"), hostile(name)).await;
         assert_eq!(loaded.status, 200, "{name}: {}", loaded.text());
         let used = self.step(&format!("{slot}/use?fresh=true"), "").await;
         assert_eq!(used.status, 200, "{name}: {}", used.text());

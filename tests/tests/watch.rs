@@ -79,7 +79,9 @@ async fn a_component_that_appears_or_changes_is_used_and_keeps_the_state() {
 #[tokio::test]
 async fn a_refused_file_changes_nothing_and_is_told_once() {
     let dir = tempfile::tempdir().expect("a directory");
-    let gateway = watching(dir.path(), "").start().await;
+    // What breaks its contract is let in, and stays.
+    let let_in = "conformance = false\n[plugins.probation]\nlasts = \"0s\"";
+    let gateway = watching(dir.path(), let_in).start().await;
     let file = dir.path().join("warmer.wasm");
     let before = slot(&gateway, "warmer").await;
     std::fs::write(&file, b"no component").expect("written");

@@ -147,7 +147,7 @@ impl Watch {
             self.operator.refuse(slot, why, BY)
         })?;
         let loaded = self.operator.load(slot, component, config, None, signature.as_deref(), BY).await?;
-        let used = self.operator.use_candidate(slot, false, BY).await;
+        let used = self.operator.use_loaded(slot, loaded.generation, BY).await;
         if used.is_err() {
             // What is refused changes nothing.
             self.operator.discard(slot, loaded.generation, BY).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::{Operator, SwapError, refused};
+use super::{Only, Operator, SwapError, refused};
 use crate::plugin::Plugins;
 use crate::plugin::bindings::{AggregatorPlugin, CodecPlugin, WarmerPlugin, World as _};
 use crate::plugin::shadow::{Mode, Report};
@@ -151,7 +151,7 @@ impl Operator {
             "the new version did not pass its probation; the one before serves again"
         );
         let nothing = "previous version";
-        self.swap_if(("rollback", slot), false, PROBATION, nothing, Some((generation, why))).await.map(drop)
+        self.swap_if(("rollback", slot), false, PROBATION, nothing, Only::Active(generation, why)).await.map(drop)
     }
 
     async fn confirm(&self, slot: &str, generation: u64) -> Result<(), SwapError> {

@@ -106,6 +106,16 @@ pub enum SwapError {
     Store(#[from] io::Error),
 }
 
+/// As what a slot must be found for a swap.
+enum Only {
+    /// Whatever it holds.
+    Any,
+    /// With this generation as its candidate.
+    Candidate(u64),
+    /// With this generation active; and why it is to be rolled back.
+    Active(u64, String),
+}
+
 /// What can be done with a slot whatever kind of plugin it holds.
 trait AnySlot {
     /// The plugins that were active and the one that is, from the oldest on.
@@ -152,7 +162,17 @@ impl Operator {
     ///
     /// When there is none, or it does not take over; the active one goes on.
     pub async fn use_candidate(self: &Arc<Self>, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
-        self.swap_if(("use", slot), fresh, by, "candidate; load one first", None).await
+        self.swap_if(("use", slot), fresh, by, "candidate; load one first", Only::Any).await
+    }
+
+    /// The same, if the candidate is still that of this generation: nobody else has loaded another one meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, and as above.
+    pub async fn use_loaded(self: &Arc<Self>, slot: &str, generation: u64, by: &str) -> Result<SlotStatus, SwapError> {
+        let nothing = "candidate of this generation any more; somebody loaded another one meanwhile";
+        self.swap_if(("use", slot), false, by, nothing, Only::Candidate(generation)).await
     }
 
     /// Lets the plugin serve again that was active before.
@@ -162,29 +182,34 @@ impl Operator {
     /// When there is none, or it does not take over; the active one goes on.
     pub async fn rollback(self: &Arc<Self>, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
         let nothing = "previous version; nothing was used before this one";
-        self.swap_if(("rollback", slot), fresh, by, nothing, None).await
+        self.swap_if(("rollback", slot), fresh, by, nothing, Only::Any).await
     }
 
-    /// Swaps; with a generation, only if that one is still active, and for this reason.
+    /// Swaps, if the slot still is as it is meant to be.
     async fn swap_if(
         self: &Arc<Self>,
         (step, slot): (&'static str, &str),
         fresh: bool,
         by: &str,
         nothing: &str,
-        because: Option<(u64, String)>,
+        only: Only,
     ) -> Result<SlotStatus, SwapError> {
         let _turn = self.turn.lock().await;
-        if let Some((generation, _)) = &because
-            && self.status_of(slot)?.generation != *generation
-        {
-            return self.status_of(slot);
-        }
+        let status = self.status_of(slot)?;
+        let none = || SwapError::Nothing { slot: slot.to_owned(), what: nothing.to_owned() };
         let back = step == "rollback";
-        let (swapped, note) = match self.activate(slot, back, fresh, nothing).await {
+        let activated = match &only {
+            // It ended otherwise meanwhile.
+            Only::Active(generation, _) if status.generation != *generation => return Ok(status),
+            Only::Candidate(generation) if status.candidate.is_none_or(|found| found.generation != *generation) => {
+                Err(none())
+            }
+            _ => self.activate(slot, back, fresh, nothing).await,
+        };
+        let (swapped, note) = match activated {
             Ok(swapped) => {
                 self.swaps.send_modify(|count| *count += 1);
-                let why = because.map(|(_, why)| format!("{why}; ")).unwrap_or_default();
+                let why = if let Only::Active(_, why) = only { format!("{why}; ") } else { String::new() };
                 let noted = self.note(slot).and_then(|()| self.status_of(slot));
                 if let Ok(status) = &noted
                     && swapped.watched

@@ -24,7 +24,7 @@ pub use servers::{Memcached, Redis, free_port};
 pub use wire::{PlainMemcached, PlainRedis};
 
 /// How long a test waits for a condition before it fails. Generous: it is a limit, not a measurement.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The bound within which what a foreign producer wrote must be on the dashboard.
 pub const SEEN_WITHIN: Duration = Duration::from_secs(2);

@@ -24,10 +24,12 @@ async fn slot(gateway: &Gateway, name: &str) -> Value {
     slots.as_array().expect("slots").iter().find(|slot| slot["slot"] == name).expect("the slot").clone()
 }
 
+/// Waits until the watch has let this generation serve, and has written that down.
 async fn generation(gateway: &Gateway, name: &str, wanted: u64) -> Value {
     eventually(&format!("generation {wanted} of {name}"), async || {
         let slot = slot(gateway, name).await;
-        (slot["generation"] == wanted).then_some(slot)
+        let is_told = steps(gateway).await.last()?.0 == "use";
+        (slot["generation"] == wanted && is_told).then_some(slot)
     })
     .await
 }

@@ -5,7 +5,7 @@ import subprocess
 
 from kit import ROOT, ROUNDS, figure, ratio, row
 
-ROWS = ["get/memory", "decode/plugin", "decode/native", "decode/serde_json", "decode/syntax"]
+ROWS = ["get_memory", "decode/plugin", "decode/native", "decode/serde_json", "decode/syntax"]
 
 
 def round_of():

@@ -73,16 +73,7 @@ impl Loader {
 
     /// Loads one plugin.
     pub(super) fn load<W: World>(&self, spec: &PluginSpec, limits: &Limits) -> Result<Loaded<W>, PluginError> {
-        let identity = Identity {
-            slot: spec.name.as_str().into(),
-            name: spec.name.as_str().into(),
-            version: None,
-            sha256: "".into(),
-            file: spec.path.clone(),
-            config: Arc::new(spec.config.clone()),
-        };
-        let bytes = read(spec).map_err(|why| identity.refused(why))?;
-        let identity = Identity { sha256: hex(&Sha256::digest(&bytes)).into(), ..identity };
+        let (bytes, identity) = identify(spec)?;
         if let Some(path) = &spec.path {
             let signature =
                 trust::read_signature(path).map_err(|error| format!("its signature cannot be read: {error}"));
@@ -137,16 +128,7 @@ impl Loader {
 
     /// What a component exports, by name, if it may be loaded at all.
     pub(super) fn exports(&self, spec: &PluginSpec) -> Result<Vec<String>, PluginError> {
-        let identity = Identity {
-            slot: spec.name.as_str().into(),
-            name: spec.name.as_str().into(),
-            version: None,
-            sha256: "".into(),
-            file: spec.path.clone(),
-            config: Arc::default(),
-        };
-        let bytes = read(spec).map_err(|why| identity.refused(why))?;
-        let identity = Identity { sha256: hex(&Sha256::digest(&bytes)).into(), ..identity };
+        let (bytes, identity) = identify(spec)?;
         let component = self.admit(&bytes, &identity).map_err(|why| identity.refused(why))?;
         let exports = component.component_type();
         Ok(exports.exports(&self.engine).map(|(name, _)| name.to_owned()).collect())
@@ -169,6 +151,21 @@ impl Loader {
             tracing::warn!(%plugin, %sha256, %error, "its code is not cached; it is compiled again at the next start");
         }
     }
+}
+
+/// The component that `spec` names, and who it is until it was asked.
+fn identify(spec: &PluginSpec) -> Result<(Vec<u8>, Identity), PluginError> {
+    let identity = Identity {
+        slot: spec.name.as_str().into(),
+        name: spec.name.as_str().into(),
+        version: None,
+        sha256: "".into(),
+        file: spec.path.clone(),
+        config: Arc::new(spec.config.clone()),
+    };
+    let bytes = read(spec).map_err(|why| identity.refused(why))?;
+    let identity = Identity { sha256: hex(&Sha256::digest(&bytes)).into(), ..identity };
+    Ok((bytes, identity))
 }
 
 fn read(spec: &PluginSpec) -> Result<Vec<u8>, String> {

@@ -1,9 +1,12 @@
 //! [`Tap`]: where the calls of a slot are heard: by its tape, and by a companion if there is one.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::call::Taken;
-use super::shadow::{Companion, Report, Runner};
+use super::error::{Cause, PluginError};
+use super::shadow::{Companion, Mode, Report, Runner};
+use super::slot::Generation;
 use super::tape::{Entry, History, Room, Tape};
 
 /// The tape and the companion of one slot.
@@ -41,29 +44,30 @@ impl<R: Runner> Tap<R> {
         self.tape().cut();
     }
 
-    /// Lets `companion` hear what comes, in place of an earlier one.
-    pub(super) fn accompany(&self, companion: Companion<R>) {
-        *self.companion() = Some(companion);
+    /// Lets `generation` hear what comes, in place of an earlier one. `make` also says how it came by its state.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread to be had.
+    pub(super) fn accompany<P>(
+        &self,
+        generation: &Generation<P>,
+        mode: Mode,
+        make: impl FnOnce() -> (R, String) + Send + 'static,
+    ) -> Result<(), PluginError> {
+        let no_thread = |error: io::Error| {
+            generation.identity.error(None, Cause::Refused(format!("there is no thread for it: {error}")))
+        };
+        *self.companion() = Some(Companion::start(generation.status(), mode, make).map_err(no_thread)?);
+        Ok(())
     }
 
-    /// Takes the companion away, if it is the one that is meant.
-    pub(super) fn part(&self, is_meant: impl FnOnce(&Companion<R>) -> bool) -> Option<Companion<R>> {
-        self.companion().take_if(|companion| is_meant(companion))
-    }
-
-    /// Whether the companion has heard all that it was told, or there is none. One that has not makes haste from here on.
-    pub(super) fn has_caught_up(&self) -> bool {
-        self.companion().as_ref().is_none_or(|companion| companion.hurry() == 0)
-    }
-
-    /// What the companion has found so far.
-    pub(super) fn report(&self) -> Option<Report> {
-        self.companion().as_ref().map(Companion::report)
-    }
-
-    /// See [`Tape::entries`].
-    pub(super) fn entries(&self) -> Vec<Entry> {
-        self.tape().entries()
+    /// The version that goes on beside the active one on probation, if it is this generation: it has lost nothing.
+    pub(super) fn come_back(&self, generation: u64) -> Option<R> {
+        let is_meant = |found: &mut Companion<R>| found.mode() == Mode::Probation && found.generation() == generation;
+        // Not under the lock: it first hears what waits for it.
+        let companion = self.companion().take_if(is_meant);
+        companion?.finish()
     }
 
     /// See [`Tape::histories`].
@@ -77,5 +81,41 @@ impl<R: Runner> Tap<R> {
 
     fn companion(&self) -> MutexGuard<'_, Option<Companion<R>>> {
         self.companion.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What can be heard of a slot whatever kind of plugin it holds.
+pub(super) trait AnyTap {
+    /// What the companion has found so far.
+    fn report(&self) -> Option<Report>;
+
+    /// See [`Tape::entries`].
+    fn entries(&self) -> Vec<Entry>;
+
+    /// Whether the companion knows all that it needs to know, or there is none. One that does not makes haste from here on.
+    fn has_caught_up(&self) -> bool;
+
+    /// Lets the companion go, if it runs a generation that is meant.
+    fn dismiss(&self, is_meant: &dyn Fn(u64) -> bool);
+}
+
+impl<R: Runner> AnyTap for Tap<R> {
+    fn report(&self) -> Option<Report> {
+        self.companion().as_ref().map(Companion::report)
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.tape().entries()
+    }
+
+    fn has_caught_up(&self) -> bool {
+        // Without state there is nothing to know.
+        !R::STATEFUL || self.companion().as_ref().is_none_or(|companion| companion.hurry() == 0)
+    }
+
+    fn dismiss(&self, is_meant: &dyn Fn(u64) -> bool) {
+        if let Some(companion) = self.companion().take_if(|companion| is_meant(companion.generation())) {
+            companion.dismiss();
+        }
     }
 }

@@ -6,11 +6,11 @@ use tokio::sync::mpsc;
 
 use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::call::{Answer, Question, Stopwatch, Taken};
-use crate::plugin::error::{Cause, PluginError};
+use crate::plugin::error::PluginError;
 use crate::plugin::loaded::Loaded;
-use crate::plugin::shadow::{Companion, Mode, PATIENCE};
+use crate::plugin::shadow::{Mode, PATIENCE};
 use crate::plugin::slot::{Generation, Slot};
-use crate::plugin::tap::Tap;
+use crate::plugin::tap::{AnyTap as _, Tap};
 use crate::plugin::tape::Room;
 
 use super::life::{self, Handover, Life};
@@ -118,7 +118,7 @@ impl Actor {
         }
         let (next, histories) = (candidate.clone(), self.tap.histories());
         let make = move || life::companion(&next, saved, histories);
-        self.accompany(candidate, Mode::Shadow, make)
+        self.tap.accompany(candidate, Mode::Shadow, make)
     }
 
     /// Lets `next` take the next call. The version before it is lost only when that has worked; on probation it goes on
@@ -131,8 +131,8 @@ impl Actor {
     ) -> Result<Activated, PluginError> {
         let (life, handover) = if fresh {
             Life::fresh(next)?
-        } else if let Some(life) = self.come_back(next) {
-            (life, Handover::Kept)
+        } else if let Some(life) = self.tap.come_back(next.number) {
+            (life.with_patience(1), Handover::Kept)
         } else {
             let saved = self.life.checkpoint();
             Life::take_over(next, saved, || self.tap.histories())?
@@ -141,38 +141,15 @@ impl Actor {
         // A trap from here on is rebuilt by the new version from its own state.
         self.mark();
         let old = before.generation().clone();
-        if let Some(companion) = self.tap.part(|_| true) {
-            companion.dismiss();
-        }
+        self.tap.dismiss(&|_| true);
         self.slot.activate(next);
         let watched = probation && {
             let before = before.with_patience(PATIENCE);
             let state = "its own: it was active".to_owned();
-            let accompanied = self.accompany(&old, Mode::Probation, move || (before, state));
+            let accompanied = self.tap.accompany(&old, Mode::Probation, move || (before, state));
             accompanied.inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok()
         };
         Ok(Activated { state: handover.to_string(), watched })
-    }
-
-    /// The version that went on beside this one, if it is the one that is wanted: it has lost nothing.
-    fn come_back(&self, next: &Generation<Loaded<AggregatorPlugin>>) -> Option<Life> {
-        let companion =
-            self.tap.part(|companion| companion.mode() == Mode::Probation && companion.generation() == next.number)?;
-        companion.finish().map(|life| life.with_patience(1))
-    }
-
-    fn accompany(
-        &self,
-        generation: &Generation<Loaded<AggregatorPlugin>>,
-        mode: Mode,
-        make: impl FnOnce() -> (Life, String) + Send + 'static,
-    ) -> Result<(), PluginError> {
-        let no_thread = |error: std::io::Error| {
-            generation.identity.error(None, Cause::Refused(format!("there is no thread for it: {error}")))
-        };
-        let companion = Companion::start(generation.status(), mode, make).map_err(no_thread)?;
-        self.tap.accompany(companion);
-        Ok(())
     }
 }
 

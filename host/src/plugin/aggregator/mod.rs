@@ -25,7 +25,7 @@ use super::bindings::{AggregatorPlugin, World as _};
 use super::error::PluginError;
 use super::loaded::Loaded;
 use super::slot::{Generation, Slot, SlotStatus};
-use super::tap::Tap;
+use super::tap::{AnyTap as _, Tap};
 use actor::Actor;
 
 pub(super) use life::{Life, inputs, probe};

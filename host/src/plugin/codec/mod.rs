@@ -23,9 +23,9 @@ use super::config::Config;
 use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
-use super::shadow::{Companion, Mode, PATIENCE, Runner};
+use super::shadow::{Mode, PATIENCE, Runner};
 use super::slot::{Generation, Slot, SlotStatus};
-use super::tap::Tap;
+use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
 
 pub(super) use claims::Claim;
@@ -104,13 +104,8 @@ impl CodecRouter {
         generation: &Arc<Generation<Pool>>,
         mode: Mode,
     ) -> Result<(), PluginError> {
-        let no_thread = |error: std::io::Error| {
-            generation.identity.error(None, Cause::Refused(format!("there is no thread for it: {error}")))
-        };
         let reader = Reader(generation.clone());
-        let make = move || (reader, "codecs have none".to_owned());
-        self.taps[position].accompany(Companion::start(generation.status(), mode, make).map_err(no_thread)?);
-        Ok(())
+        self.taps[position].accompany(generation, mode, move || (reader, "codecs have none".to_owned()))
     }
 
     /// Lets `next` decode from now on in the slot at `position`. Decodes under way finish on the old one, which on
@@ -130,9 +125,7 @@ impl CodecRouter {
         self.routing.store(Arc::new(routing));
         self.slots[position].activate(next);
         self.epoch.fetch_add(1, Relaxed);
-        if let Some(companion) = self.taps[position].part(|_| true) {
-            companion.dismiss();
-        }
+        self.taps[position].dismiss(&|_| true);
         let accompanied = || self.accompany(position, &before, Mode::Probation);
         Ok(probation && accompanied().inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok())
     }

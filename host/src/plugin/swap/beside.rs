@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{Only, Operator, SwapError, refused};
 use crate::plugin::Plugins;
-use crate::plugin::bindings::{AggregatorPlugin, CodecPlugin, WarmerPlugin, World as _};
 use crate::plugin::shadow::{Mode, Report};
 use crate::plugin::slot::SlotStatus;
+use crate::plugin::tap::AnyTap;
 use crate::plugin::tape::file;
 
 /// How often a version on probation is held against its bounds.
@@ -85,17 +85,9 @@ impl Operator {
     ///
     /// When there is no such slot.
     pub fn tape(&self, slot: &str) -> Result<Vec<u8>, SwapError> {
-        let Plugins { codecs, aggregator, warmer } = &self.plugins;
-        let (world, entries) = if let Some((at, _)) = codecs.slot(slot) {
-            (CodecPlugin::NAME, codecs.tap(at).entries())
-        } else if **aggregator.slot().name() == *slot {
-            (AggregatorPlugin::NAME, aggregator.tap().entries())
-        } else if **warmer.slot().name() == *slot {
-            (WarmerPlugin::NAME, warmer.tap().entries())
-        } else {
-            return Err(self.no_slot(slot));
-        };
-        Ok(file::write(slot, world, &entries))
+        let tap = self.tap(slot)?;
+        let world = self.status_of(slot)?.world;
+        Ok(file::write(slot, world, &tap.entries()))
     }
 
     /// Watches the version that was just used until its probation is over, rolls it back when it crosses a bound, and
@@ -124,15 +116,9 @@ impl Operator {
 
     /// Gives the version that runs beside the active one time to hear what waits for it, so that nobody waits for it later.
     pub(super) async fn catch_up(&self, slot: &str) {
-        let Plugins { aggregator, warmer, .. } = &self.plugins;
-        let caught_up = || match slot {
-            slot if **aggregator.slot().name() == *slot => aggregator.tap().has_caught_up(),
-            slot if **warmer.slot().name() == *slot => warmer.tap().has_caught_up(),
-            // Codecs have nothing to know.
-            _ => true,
-        };
+        let is_behind = || self.tap(slot).is_ok_and(|tap| !tap.has_caught_up());
         let until = Instant::now() + CATCH_UP_MAX;
-        while !caught_up() && Instant::now() < until {
+        while is_behind() && Instant::now() < until {
             sleep(CATCH_UP_LOOK).await;
         }
     }
@@ -164,21 +150,11 @@ impl Operator {
         self.tell("confirm", slot, Some(about), Ok(None), PROBATION)
     }
 
-    /// Ends what runs beside the active version of a slot, if it is the generation that is meant, and keeps its report.
-    pub(super) fn part(&self, slot: &str, is_meant: impl FnOnce(u64) -> bool) -> Result<(), SwapError> {
-        self.slot(slot)?;
+    /// Ends what runs beside the active version of a slot, if it is a generation that is meant, and keeps its report.
+    pub(super) fn part(&self, slot: &str, is_meant: impl Fn(u64) -> bool) -> Result<(), SwapError> {
+        let tap = self.tap(slot)?;
         self.remember(slot);
-        let Plugins { codecs, aggregator, warmer } = &self.plugins;
-        if let Some((at, _)) = codecs.slot(slot) {
-            let parted = codecs.tap(at).part(|companion| is_meant(companion.generation()));
-            parted.into_iter().for_each(|companion| companion.dismiss());
-        } else if **aggregator.slot().name() == *slot {
-            let parted = aggregator.tap().part(|companion| is_meant(companion.generation()));
-            parted.into_iter().for_each(|companion| companion.dismiss());
-        } else {
-            let parted = warmer.tap().part(|companion| is_meant(companion.generation()));
-            parted.into_iter().for_each(|companion| companion.dismiss());
-        }
+        tap.dismiss(&is_meant);
         Ok(())
     }
 
@@ -190,13 +166,17 @@ impl Operator {
     }
 
     fn current(&self, slot: &str) -> Option<Report> {
+        self.tap(slot).ok()?.report()
+    }
+
+    /// Where the calls of the slot of this name are heard, whatever it holds.
+    fn tap(&self, name: &str) -> Result<&dyn AnyTap, SwapError> {
         let Plugins { codecs, aggregator, warmer } = &self.plugins;
-        if let Some((at, _)) = codecs.slot(slot) {
-            return codecs.tap(at).report();
+        if let Some((at, _)) = codecs.slot(name) {
+            return Ok(codecs.tap(at));
         }
-        if **aggregator.slot().name() == *slot {
-            return aggregator.tap().report();
-        }
-        warmer.tap().report()
+        let others: [(&str, &dyn AnyTap); 2] =
+            [(aggregator.slot().name(), aggregator.tap()), (warmer.slot().name(), warmer.tap())];
+        others.into_iter().find(|(known, _)| *known == name).map(|(_, tap)| tap).ok_or_else(|| self.no_slot(name))
     }
 }

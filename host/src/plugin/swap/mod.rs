@@ -195,13 +195,15 @@ impl Operator {
         only: Only,
     ) -> Result<SlotStatus, SwapError> {
         let _turn = self.turn.lock().await;
-        let status = self.status_of(slot)?;
         let none = || SwapError::Nothing { slot: slot.to_owned(), what: nothing.to_owned() };
         let back = step == "rollback";
-        let activated = match &only {
+        let activated = match (&only, self.status_of(slot)) {
+            (_, Err(no_slot)) => Err(no_slot),
             // It ended otherwise meanwhile.
-            Only::Active(generation, _) if status.generation != *generation => return Ok(status),
-            Only::Candidate(generation) if status.candidate.is_none_or(|found| found.generation != *generation) => {
+            (Only::Active(generation, _), Ok(status)) if status.generation != *generation => return Ok(status),
+            (Only::Candidate(number), Ok(status))
+                if status.candidate.as_ref().is_none_or(|found| found.generation != *number) =>
+            {
                 Err(none())
             }
             _ => self.activate(slot, back, fresh, nothing).await,

@@ -19,9 +19,9 @@ use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Answered, Call, Sandbox};
-use super::shadow::{Companion, Mode, PATIENCE, Runner};
+use super::shadow::{Mode, PATIENCE, Runner};
 use super::slot::{Generation, Slot, SlotStatus};
-use super::tap::Tap;
+use super::tap::{AnyTap as _, Tap};
 use super::tape::{History, Room};
 
 /// Plans after which the state is put on the tape.
@@ -114,7 +114,7 @@ impl WarmerSlot {
                 (Planner::new(next).with_patience(PATIENCE), state)
             }
         };
-        self.accompany(candidate, Mode::Shadow, make)
+        self.tap.accompany(candidate, Mode::Shadow, make)
     }
 
     /// Lets `next` plan from now on, with the state of the one before it, or without any if `fresh`. On `probation` the one
@@ -128,8 +128,8 @@ impl WarmerSlot {
         let mut running = lock(&self.running);
         let (mut planner, state) = if fresh {
             (Planner::new(next.clone()), "begun without, as asked for".to_owned())
-        } else if let Some(planner) = self.come_back(next) {
-            (planner, "its own: it went on beside the one before it".to_owned())
+        } else if let Some(planner) = self.tap.come_back(next.number) {
+            (planner.with_patience(1), "its own: it went on beside the one before it".to_owned())
         } else {
             Planner::take_over(next, running.planner.saved.clone(), || self.tap.histories())?
         };
@@ -137,37 +137,15 @@ impl WarmerSlot {
         let before = std::mem::replace(&mut running.planner, planner);
         running.plans = 0;
         self.tap.state(&saved);
-        if let Some(companion) = self.tap.part(|_| true) {
-            companion.dismiss();
-        }
+        self.tap.dismiss(&|_| true);
         self.slot.activate(next);
         let old = before.generation.clone();
         let watched = probation && {
             let make = move || (before.with_patience(PATIENCE), "its own: it was active".to_owned());
-            let accompanied = self.accompany(&old, Mode::Probation, make);
+            let accompanied = self.tap.accompany(&old, Mode::Probation, make);
             accompanied.inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok()
         };
         Ok((state, watched))
-    }
-
-    /// The version that went on beside this one, if it is the one that is wanted: it has lost nothing.
-    fn come_back(&self, next: &Generation<Policy>) -> Option<Planner> {
-        let companion =
-            self.tap.part(|companion| companion.mode() == Mode::Probation && companion.generation() == next.number)?;
-        companion.finish().map(|planner| planner.with_patience(1))
-    }
-
-    fn accompany(
-        &self,
-        generation: &Generation<Policy>,
-        mode: Mode,
-        make: impl FnOnce() -> (Planner, String) + Send + 'static,
-    ) -> Result<(), PluginError> {
-        let no_thread = |error: std::io::Error| {
-            generation.identity.error(None, Cause::Refused(format!("there is no thread for it: {error}")))
-        };
-        self.tap.accompany(Companion::start(generation.status(), mode, make).map_err(no_thread)?);
-        Ok(())
     }
 
     /// The slot as operators see it.

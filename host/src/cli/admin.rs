@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
 use hyper::{Method, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Ended;
@@ -32,12 +33,16 @@ pub(super) struct Admin {
 impl Admin {
     /// Sends one request.
     pub async fn send(self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Answer> {
+        Ok(self.client()?.send(method, path, body).await?)
+    }
+
+    /// A client that has the token.
+    pub fn client(self) -> anyhow::Result<Client> {
         let file = self.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
         let token = std::fs::read_to_string(&file).with_context(|| {
             format!("the admin token in {}; name another file with --admin-token-file", file.display())
         })?;
-        let client = Client::new(&self.admin, Some(token.trim().to_owned()))?;
-        Ok(client.send(method, path, body).await?)
+        Ok(Client::new(&self.admin, Some(token.trim().to_owned()))?)
     }
 }
 
@@ -51,8 +56,8 @@ pub(super) fn body(answer: &Answer) -> anyhow::Result<Result<Value, Ended>> {
     Ok(Err(Ended::NotDone))
 }
 
-/// Prints an answer's JSON.
-pub(super) fn print(value: &Value) -> anyhow::Result<Ended> {
+/// Prints a value as JSON.
+pub(super) fn print(value: &impl Serialize) -> anyhow::Result<Ended> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)?;

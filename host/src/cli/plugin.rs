@@ -1,6 +1,5 @@
 //! `tiergate plugin list|load|shadow|report|use|rollback|discard|audit|tape|replay`, and the author kit of `plugin_kit`.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,11 +7,10 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
-use serde_json::Value;
 
 use super::Ended;
+use super::admin::{self, Admin};
 use super::plugin_kit::{self, KitCommand};
-use crate::client::Client;
 use crate::plugin::{self, PluginSpec};
 
 /// How long a step may take: a component made from Python or JavaScript is compiled for seconds, on a busy machine for longer.
@@ -22,12 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(super) struct PluginArgs {
     #[command(subcommand)]
     command: AnyCommand,
-    /// The gateway's admin listener
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:8003")]
-    admin: String,
-    /// The file that holds the admin token; by default that of the default data directory
-    #[arg(long, global = true, value_name = "FILE")]
-    admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    admin: Admin,
     /// Who asks, for the audit log; by default this user
     #[arg(long, global = true, value_name = "NAME")]
     by: Option<String>,
@@ -163,17 +157,16 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
             (Method::POST, step(&slot, "discard", &[("generation", generation.as_str())]), Bytes::new())
         }
     };
-    let file = args.admin_token_file.unwrap_or_else(|| crate::config::default_data_dir().join("admin.token"));
-    let token = std::fs::read_to_string(&file)
-        .with_context(|| format!("the admin token in {}; name another file with --admin-token-file", file.display()))?;
-    let client = Client::new(&args.admin, Some(token.trim().to_owned()))?.with_deadline(PATIENCE);
-    let answer = client.send(method, &path, body).await?;
+    let answer = args.admin.client()?.with_deadline(PATIENCE).send(method, &path, body).await?;
     match save_to.filter(|_| answer.status == StatusCode::OK) {
         Some(file) => {
             std::fs::write(&file, &answer.body).with_context(|| file.display().to_string())?;
             Ok(Ended::Done)
         }
-        None => print(answer.status, &answer.body),
+        None => match admin::body(&answer)? {
+            Ok(body) => admin::print(&body),
+            Err(ended) => Ok(ended),
+        },
     }
 }
 
@@ -185,14 +178,9 @@ fn replay(component: PathBuf, tape: &Path, config: Option<&str>) -> anyhow::Resu
     let spec = PluginSpec { name, path: Some(component), config: config.unwrap_or_default() };
     let code = tempfile::tempdir()?;
     let replay = plugin::replay(&spec, &tape, &code.path().join("code"))?;
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, &replay)?;
-    writeln!(out)?;
-    Ok(if replay.different == 0 && replay.skipped == 0 && replay.faults.is_empty() {
-        Ended::Done
-    } else {
-        Ended::NotDone
-    })
+    let printed = admin::print(&replay)?;
+    let is_same = replay.different == 0 && replay.skipped == 0 && replay.faults.is_empty();
+    Ok(if is_same { printed } else { Ended::NotDone })
 }
 
 /// The component in `file`. One that no gateway takes is not sent to any.
@@ -205,17 +193,4 @@ fn component(file: &Path) -> anyhow::Result<Bytes> {
         plugin::FILE_BYTES_MAX
     );
     Ok(std::fs::read(file).with_context(|| file.display().to_string())?.into())
-}
-
-/// Prints an answer for a person; a refusal is what the gateway says of it.
-fn print(status: StatusCode, body: &[u8]) -> anyhow::Result<Ended> {
-    let value: Value = serde_json::from_slice(body).context("the gateway's answer is no JSON")?;
-    if status == StatusCode::OK {
-        let mut out = std::io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &value)?;
-        writeln!(out)?;
-        return Ok(Ended::Done);
-    }
-    eprintln!("{}", value["error"]["message"].as_str().unwrap_or("refused, without a reason"));
-    Ok(Ended::NotDone)
 }

@@ -8,13 +8,13 @@ use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::call::{Answer, Question, Stopwatch, Taken};
 use crate::plugin::error::PluginError;
 use crate::plugin::loaded::Loaded;
-use crate::plugin::shadow::{Mode, PATIENCE};
+use crate::plugin::shadow::{Activated, Handover, Mode, PATIENCE, beside, take_over};
 use crate::plugin::slot::{Generation, Slot};
 use crate::plugin::tap::{AnyTap as _, Tap};
 use crate::plugin::tape::Room;
 
-use super::life::{self, Handover, Life};
-use super::{Activated, Message, Reply};
+use super::life::Life;
+use super::{Message, Reply};
 
 /// Owns the active version of the aggregator.
 pub(super) struct Actor {
@@ -117,7 +117,7 @@ impl Actor {
             self.tap.state(saved);
         }
         let (next, histories) = (candidate.clone(), self.tap.histories());
-        let make = move || life::companion(&next, saved, histories);
+        let make = move || beside(|| Life::new(next.clone()).with_patience(PATIENCE), saved, histories);
         self.tap.accompany(candidate, Mode::Shadow, make)
     }
 
@@ -129,14 +129,18 @@ impl Actor {
         fresh: bool,
         probation: bool,
     ) -> Result<Activated, PluginError> {
-        let (life, handover) = if fresh {
-            Life::fresh(next)?
+        let (mut life, state) = if fresh {
+            (Life::new(next.clone()), Handover::Fresh)
         } else if let Some(life) = self.tap.come_back(next.number) {
             (life.with_patience(1), Handover::Kept)
         } else {
             let saved = self.life.checkpoint();
-            Life::take_over(next, saved, || self.tap.histories())?
+            take_over(|| Life::new(next.clone()), saved, || self.tap.histories())?
         };
+        if matches!(state, Handover::Fresh | Handover::Replayed(..)) {
+            // One that cannot be saved could not survive a trap.
+            life.checkpoint()?;
+        }
         let before = std::mem::replace(&mut self.life, life);
         // A trap from here on is rebuilt by the new version from its own state.
         self.mark();
@@ -145,11 +149,11 @@ impl Actor {
         self.slot.activate(next);
         let watched = probation && {
             let before = before.with_patience(PATIENCE);
-            let state = "its own: it was active".to_owned();
-            let accompanied = self.tap.accompany(&old, Mode::Probation, move || (before, state));
+            let make = move || (before, "its own: it was active".to_owned());
+            let accompanied = self.tap.accompany(&old, Mode::Probation, make);
             accompanied.inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok()
         };
-        Ok(Activated { state: handover.to_string(), watched })
+        Ok(Activated { state, watched })
     }
 }
 

@@ -16,9 +16,8 @@ use crate::plugin::call::{Answer, Faults, Question};
 use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::loaded::Loaded;
 use crate::plugin::sandbox::{Answered, Sandbox};
-use crate::plugin::shadow::{PATIENCE, Runner};
+use crate::plugin::shadow::Runner;
 use crate::plugin::slot::{Generation, Identity};
-use crate::plugin::tape::History;
 use crate::record::Time;
 
 use super::convert;
@@ -44,19 +43,6 @@ pub(in crate::plugin) struct Life {
     faults: Faults,
     /// How many times its deadline a call may take.
     patience: u32,
-}
-
-/// How a version came by its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::plugin) enum Handover {
-    /// It restored what the one before it saved.
-    Restored,
-    /// It was given so many recorded inputs, because of this.
-    Replayed(usize, PluginError),
-    /// It went on beside the one before it, and needs none.
-    Kept,
-    /// It began without, as it was asked to.
-    Fresh,
 }
 
 /// What became of an input.
@@ -96,45 +82,6 @@ impl Life {
     /// A version that has ingested nothing.
     pub(in crate::plugin) fn new(generation: Arc<Generation<Loaded<AggregatorPlugin>>>) -> Self {
         Self { generation, instance: None, journal: Journal::new(), down: None, faults: Faults::new(), patience: 1 }
-    }
-
-    /// A version that takes over from another: by the state that the other saved, or, where it refuses that or there is none,
-    /// by a checkpoint and the inputs since.
-    ///
-    /// # Errors
-    ///
-    /// When neither leads to the state of now. The first reason is told.
-    pub(super) fn take_over(
-        generation: &Arc<Generation<Loaded<AggregatorPlugin>>>,
-        saved: Result<Arc<[u8]>, PluginError>,
-        histories: impl FnOnce() -> Vec<History>,
-    ) -> Result<(Self, Handover), PluginError> {
-        let mut life = Self::new(generation.clone());
-        let refused = match saved.and_then(|saved| life.restore(&saved)) {
-            Ok(()) => return Ok((life, Handover::Restored)),
-            Err(refused) => refused,
-        };
-        for history in histories() {
-            let mut life = Self::new(generation.clone());
-            if history.state.is_none_or(|state| life.restore(&state).is_ok()) {
-                let count = history.questions.len();
-                for taken in history.questions {
-                    life.answer(&taken.question);
-                }
-                life.checkpoint()?;
-                return Ok((life, Handover::Replayed(count, refused)));
-            }
-        }
-        Err(refused)
-    }
-
-    /// A version that begins without state, as it was asked to.
-    pub(super) fn fresh(
-        generation: &Arc<Generation<Loaded<AggregatorPlugin>>>,
-    ) -> Result<(Self, Handover), PluginError> {
-        let mut life = Self::new(generation.clone());
-        life.checkpoint()?;
-        Ok((life, Handover::Fresh))
     }
 
     pub(super) fn generation(&self) -> &Arc<Generation<Loaded<AggregatorPlugin>>> {
@@ -410,40 +357,14 @@ impl Runner for Life {
         drop(self.checkpoint_if_due());
     }
 
-    fn seed(&mut self, state: &[u8]) -> Result<(), PluginError> {
-        self.restore(&state.into())
+    fn seed(&mut self, state: &Arc<[u8]>) -> Result<(), PluginError> {
+        self.restore(state)
     }
 
     fn deadline(&self, question: &Question) -> Duration {
         // What was tried again after a failure is not late: the failure is counted.
         let tries = if question.changes_state() { FAILURES_MAX } else { 1 };
         self.generation.plugin.deadline().saturating_mul(tries)
-    }
-}
-
-/// A version that runs beside the active one, with how it came by its state.
-pub(super) fn companion(
-    generation: &Arc<Generation<Loaded<AggregatorPlugin>>>,
-    saved: Result<Arc<[u8]>, PluginError>,
-    histories: Vec<History>,
-) -> (Life, String) {
-    match Life::take_over(generation, saved, || histories) {
-        Ok((life, handover)) => (life.with_patience(PATIENCE), handover.to_string()),
-        Err(error) => {
-            let state = format!("not taken over, and it began without: {error}; `use` will ask for `--fresh`");
-            (Life::new(generation.clone()).with_patience(PATIENCE), state)
-        }
-    }
-}
-
-impl std::fmt::Display for Handover {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Restored => f.write_str("taken over by `restore`"),
-            Self::Replayed(count, why) => write!(f, "rebuilt from {count} recorded inputs, because {why}"),
-            Self::Kept => f.write_str("its own: it went on beside the one before it"),
-            Self::Fresh => f.write_str("begun without, as asked for"),
-        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::record::Time;
 use super::bindings::{AggregatorPlugin, World as _};
 use super::error::PluginError;
 use super::loaded::Loaded;
+use super::shadow::Activated;
 use super::slot::{Generation, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use actor::Actor;
@@ -41,15 +42,6 @@ pub struct AggregatorSlot {
     slot: Arc<Slot<Loaded<AggregatorPlugin>>>,
     mailbox: mpsc::Sender<Message>,
     tap: Arc<Tap<Life>>,
-}
-
-/// What came of a swap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Activated {
-    /// How the new version came by its state.
-    pub(super) state: String,
-    /// Whether the version before it goes on beside it.
-    pub(super) watched: bool,
 }
 
 /// Where the answer of a call goes.

@@ -23,7 +23,7 @@ use super::config::Config;
 use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
-use super::shadow::{Mode, PATIENCE, Runner};
+use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner};
 use super::slot::{Generation, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
@@ -105,17 +105,17 @@ impl CodecRouter {
         mode: Mode,
     ) -> Result<(), PluginError> {
         let reader = Reader(generation.clone());
-        self.taps[position].accompany(generation, mode, move || (reader, "codecs have none".to_owned()))
+        self.taps[position].accompany(generation, mode, move || (reader, Handover::Stateless.to_string()))
     }
 
     /// Lets `next` decode from now on in the slot at `position`. Decodes under way finish on the old one, which on
-    /// `probation` goes on beside the new one; answers whether it does.
+    /// `probation` goes on beside the new one.
     pub(super) fn activate(
         &self,
         position: usize,
         next: &Arc<Generation<Pool>>,
         probation: bool,
-    ) -> Result<bool, PluginError> {
+    ) -> Result<Activated, PluginError> {
         let _turn = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
         let names: Vec<_> = self.slots.iter().map(|slot| slot.name().clone()).collect();
         let mut codecs = self.routing.load().codecs.clone();
@@ -127,7 +127,9 @@ impl CodecRouter {
         self.epoch.fetch_add(1, Relaxed);
         self.taps[position].dismiss(&|_| true);
         let accompanied = || self.accompany(position, &before, Mode::Probation);
-        Ok(probation && accompanied().inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok())
+        let watched =
+            probation && accompanied().inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok();
+        Ok(Activated { state: Handover::Stateless, watched })
     }
 }
 
@@ -220,7 +222,7 @@ impl Runner for Reader {
         Answer::of(decoded, Answer::Decoded)
     }
 
-    fn seed(&mut self, _: &[u8]) -> Result<(), PluginError> {
+    fn seed(&mut self, _: &Arc<[u8]>) -> Result<(), PluginError> {
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! asked nothing until it is given the state of the active one again.
 
 mod difference;
+mod handover;
 mod report;
 
 use std::io;
@@ -23,6 +24,7 @@ use super::slot::GenerationStatus;
 
 use difference::differences;
 pub(super) use difference::{Difference, values};
+pub(super) use handover::{Activated, Handover, beside, take_over};
 pub(super) use report::Tally;
 pub use report::{Bounds, Example, Mode, Report};
 
@@ -55,7 +57,7 @@ pub(super) trait Runner: Send + 'static {
     /// # Errors
     ///
     /// When it refuses it; it goes on as it is.
-    fn seed(&mut self, state: &[u8]) -> Result<(), PluginError>;
+    fn seed(&mut self, state: &Arc<[u8]>) -> Result<(), PluginError>;
 
     /// The deadline of this call, were it active.
     fn deadline(&self, question: &Question) -> Duration;
@@ -212,7 +214,10 @@ impl Shared {
                 Heard::Seed(state) => {
                     let seeded = runner.seed(&state);
                     self.lost.store(seeded.is_err(), SeqCst);
-                    self.tally().state = told(&seeded);
+                    self.tally().state = match seeded {
+                        Ok(()) => Handover::Restored.to_string(),
+                        Err(error) => format!("not taken over: {error}"),
+                    };
                     state.len()
                 }
             };
@@ -239,14 +244,6 @@ impl Shared {
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How a state was taken over, for the report.
-pub(super) fn told(seeded: &Result<(), PluginError>) -> String {
-    match seeded {
-        Ok(()) => "taken over by `restore`".to_owned(),
-        Err(error) => format!("not taken over: {error}"),
     }
 }
 

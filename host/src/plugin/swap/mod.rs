@@ -38,7 +38,7 @@ use super::audit::{Audit, Entry};
 use super::config::Config;
 use super::error::PluginError;
 use super::loader::Loader;
-use super::shadow::Report;
+use super::shadow::{Activated, Report};
 use super::slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
 use super::store::{Held, Store};
 use super::{Plugins, runtime_error};
@@ -58,14 +58,6 @@ pub struct Operator {
     swaps: watch::Sender<u64>,
     /// One step at a time.
     turn: Mutex<()>,
-}
-
-/// What came of a swap.
-struct Swapped {
-    /// How the new version came by its state.
-    state: String,
-    /// Whether the version before it goes on beside it.
-    watched: bool,
 }
 
 /// Why a step was not carried out. Everything is as before.
@@ -227,7 +219,7 @@ impl Operator {
         swapped
     }
 
-    async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<Swapped, SwapError> {
+    async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<Activated, SwapError> {
         let Plugins { codecs, aggregator, warmer } = &self.plugins;
         let none = || SwapError::Nothing { slot: name.to_owned(), what: nothing.to_owned() };
         let probation = !back && !self.config.probation.lasts.is_zero();
@@ -237,22 +229,19 @@ impl Operator {
         }
         if let Some((at, slot)) = codecs.slot(name) {
             let next = next(slot, back).ok_or_else(none)?;
-            let watched = codecs.activate(at, &next, probation).map_err(refused)?;
-            return Ok(Swapped { state: "codecs have none".to_owned(), watched });
+            return codecs.activate(at, &next, probation).map_err(refused);
         }
         if **aggregator.slot().name() == *name {
             let next = next(aggregator.slot(), back).ok_or_else(none)?;
             let activated = aggregator.activate(next, fresh, probation).await;
-            let activated = activated.map_err(|error| SwapError::Refused(stateless(&error.to_string())))?;
-            return Ok(Swapped { state: activated.state, watched: activated.watched });
+            return activated.map_err(|error| SwapError::Refused(stateless(&error.to_string())));
         }
         if **warmer.slot().name() == *name {
             let next = next(warmer.slot(), back).ok_or_else(none)?;
             let warmer = warmer.clone();
             let activated = spawn_blocking(move || warmer.activate(&next, fresh, probation)).await;
             let activated = activated.map_err(|died| SwapError::Refused(format!("the swap died: {died}")))?;
-            let (state, watched) = activated.map_err(|error| SwapError::Refused(stateless(&error.to_string())))?;
-            return Ok(Swapped { state, watched });
+            return activated.map_err(|error| SwapError::Refused(stateless(&error.to_string())));
         }
         Err(self.no_slot(name))
     }

@@ -119,7 +119,7 @@ fn run<R: Runner>(recorded: Recorded, identity: &Identity, mut runner: R) -> Rep
             Line::State(state) => {
                 // What comes after other calls is where those have led to.
                 if replay.calls == 0 || !in_step {
-                    let seeded = runner.seed(&state);
+                    let seeded = runner.seed(&state.into());
                     in_step = seeded.is_ok();
                     replay.refused_state = replay.refused_state.or(seeded.err().map(|error| error.to_string()));
                 }

@@ -19,10 +19,10 @@ use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Answered, Call, Sandbox};
-use super::shadow::{Mode, PATIENCE, Runner};
+use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner, beside, take_over};
 use super::slot::{Generation, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
-use super::tape::{History, Room};
+use super::tape::Room;
 
 /// Plans after which the state is put on the tape.
 const PLANS_PER_STATE: u32 = 60;
@@ -107,11 +107,11 @@ impl WarmerSlot {
     pub(super) fn shadow(&self, candidate: &Arc<Generation<Policy>>) -> Result<(), PluginError> {
         let running = lock(&self.running);
         let (next, saved, histories) = (candidate.clone(), running.planner.saved.clone(), self.tap.histories());
-        let make = move || match Planner::take_over(&next, saved, || histories) {
-            Ok((planner, state)) => (planner.with_patience(PATIENCE), state),
-            Err(error) => {
-                let state = format!("not taken over, and it began without: {error}; `use` will ask for `--fresh`");
-                (Planner::new(next).with_patience(PATIENCE), state)
+        let make = move || {
+            let new = || Planner::new(next.clone()).with_patience(PATIENCE);
+            match saved {
+                Some(saved) => beside(new, Ok(saved), histories),
+                None => (new(), Handover::Nothing.to_string()),
             }
         };
         self.tap.accompany(candidate, Mode::Shadow, make)
@@ -124,14 +124,18 @@ impl WarmerSlot {
         next: &Arc<Generation<Policy>>,
         fresh: bool,
         probation: bool,
-    ) -> Result<(String, bool), PluginError> {
+    ) -> Result<Activated, PluginError> {
         let mut running = lock(&self.running);
+        let new = || Planner::new(next.clone());
         let (mut planner, state) = if fresh {
-            (Planner::new(next.clone()), "begun without, as asked for".to_owned())
+            (new(), Handover::Fresh)
         } else if let Some(planner) = self.tap.come_back(next.number) {
-            (planner.with_patience(1), "its own: it went on beside the one before it".to_owned())
+            (planner.with_patience(1), Handover::Kept)
         } else {
-            Planner::take_over(next, running.planner.saved.clone(), || self.tap.histories())?
+            match running.planner.saved.clone() {
+                Some(saved) => take_over(new, Ok(saved), || self.tap.histories())?,
+                None => (new(), Handover::Nothing),
+            }
         };
         let saved = planner.save(Time::now())?;
         let before = std::mem::replace(&mut running.planner, planner);
@@ -145,7 +149,7 @@ impl WarmerSlot {
             let accompanied = self.tap.accompany(&old, Mode::Probation, make);
             accompanied.inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok()
         };
-        Ok((state, watched))
+        Ok(Activated { state, watched })
     }
 
     /// The slot as operators see it.
@@ -209,32 +213,6 @@ impl Planner {
     fn with_patience(mut self, patience: u32) -> Self {
         self.patience = patience;
         self
-    }
-
-    /// A version that takes over from another: by the state that the other saved, or, where it refuses that, by an earlier
-    /// state and the plans since. Says how.
-    fn take_over(
-        generation: &Arc<Generation<Policy>>,
-        saved: Option<Arc<[u8]>>,
-        histories: impl FnOnce() -> Vec<History>,
-    ) -> Result<(Self, String), PluginError> {
-        let mut planner = Self::new(generation.clone());
-        let Some(saved) = saved else { return Ok((planner, "there was none yet".to_owned())) };
-        let refused = match planner.restore(&saved) {
-            Ok(()) => return Ok((planner, "taken over by `restore`".to_owned())),
-            Err(refused) => refused,
-        };
-        for history in histories() {
-            let mut planner = Self::new(generation.clone());
-            if history.state.is_none_or(|state| planner.restore(&state).is_ok()) {
-                let count = history.questions.len();
-                for taken in history.questions {
-                    planner.answer(&taken.question);
-                }
-                return Ok((planner, format!("rebuilt from {count} recorded plans, because {refused}")));
-            }
-        }
-        Err(refused)
     }
 
     fn restore(&mut self, saved: &Arc<[u8]>) -> Result<(), PluginError> {
@@ -313,8 +291,8 @@ impl Runner for Planner {
         Answer::of(planned, Answer::Planned)
     }
 
-    fn seed(&mut self, state: &[u8]) -> Result<(), PluginError> {
-        self.restore(&state.into())
+    fn seed(&mut self, state: &Arc<[u8]>) -> Result<(), PluginError> {
+        self.restore(state)
     }
 
     fn deadline(&self, _: &Question) -> Duration {

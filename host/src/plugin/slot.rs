@@ -9,7 +9,7 @@ use crate::record::Time;
 use crate::telemetry::plugin_metrics;
 
 use super::error::{Cause, PluginError};
-use super::shadow::{Mode, Report};
+use super::shadow::Mode;
 
 /// Generations that are kept for the way back; beyond it the oldest is discarded.
 const PREVIOUS_MAX: usize = 2;
@@ -204,7 +204,7 @@ impl<P> Slot<P> {
     }
 
     /// The slot as operators see it.
-    pub fn status(&self, world: &'static str, beside: Option<Report>) -> SlotStatus {
+    pub fn status(&self, world: &'static str, beside: Option<Beside>) -> SlotStatus {
         let (active, rack) = (self.active(), self.rack());
         let GenerationStatus { generation, plugin, version, sha256 } = active.status();
         SlotStatus {
@@ -218,11 +218,7 @@ impl<P> Slot<P> {
             loaded_at: active.loaded_at,
             candidate: rack.candidate.as_ref().map(|candidate| candidate.status()),
             previous: rack.previous.iter().rev().map(|previous| previous.status()).collect(),
-            beside: beside.map(|report| Beside {
-                mode: report.mode,
-                generation: report.companion.generation,
-                difference_rate: report.difference_rate,
-            }),
+            beside,
         }
     }
 

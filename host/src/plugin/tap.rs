@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::call::Taken;
 use super::error::{Cause, PluginError};
 use super::shadow::{Companion, Mode, Report, Runner};
-use super::slot::Generation;
+use super::slot::{Beside, Generation};
 use super::tape::{Entry, History, Room, Tape};
 
 /// The tape and the companion of one slot.
@@ -86,6 +86,9 @@ impl<R: Runner> Tap<R> {
 
 /// What can be heard of a slot whatever kind of plugin it holds.
 pub(super) trait AnyTap {
+    /// What runs beside the active version, in short.
+    fn beside(&self) -> Option<Beside>;
+
     /// What the companion has found so far.
     fn report(&self) -> Option<Report>;
 
@@ -100,6 +103,10 @@ pub(super) trait AnyTap {
 }
 
 impl<R: Runner> AnyTap for Tap<R> {
+    fn beside(&self) -> Option<Beside> {
+        self.companion().as_ref().map(Companion::beside)
+    }
+
     fn report(&self) -> Option<Report> {
         self.companion().as_ref().map(Companion::report)
     }

@@ -72,7 +72,7 @@ impl AggregatorSlot {
 
     /// The slot as operators see it.
     pub fn status(&self) -> SlotStatus {
-        self.slot.status(AggregatorPlugin::NAME, self.tap.report())
+        self.slot.status(AggregatorPlugin::NAME, self.tap.beside())
     }
 
     pub(super) fn slot(&self) -> &Slot<Loaded<AggregatorPlugin>> {

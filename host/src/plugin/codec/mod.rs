@@ -83,7 +83,7 @@ impl CodecRouter {
 
     /// The slots as operators see them.
     pub fn status(&self) -> Vec<SlotStatus> {
-        let status = |(slot, tap): (&Slot<Pool>, &Tap<Reader>)| slot.status(CodecPlugin::NAME, tap.report());
+        let status = |(slot, tap): (&Slot<Pool>, &Tap<Reader>)| slot.status(CodecPlugin::NAME, tap.beside());
         self.slots.iter().zip(&self.taps).map(status).collect()
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::{Cause, PluginError};
-use super::slot::GenerationStatus;
+use super::slot::{Beside, GenerationStatus};
 
 use difference::differences;
 pub(super) use difference::{Difference, values};
@@ -166,6 +166,12 @@ impl<R: Runner> Companion<R> {
                 false
             }
         }
+    }
+
+    /// What a slot tells of it.
+    pub(super) fn beside(&self) -> Beside {
+        let difference_rate = self.shared.tally().difference_rate();
+        Beside { mode: self.mode, generation: self.generation(), difference_rate }
     }
 
     /// What it has found so far.

@@ -211,9 +211,20 @@ impl Tally {
         }));
     }
 
-    pub(super) fn report(&self, companion: GenerationStatus, queued_bytes: usize) -> Report {
+    /// Share of the answers that differ.
+    pub(super) fn difference_rate(&self) -> f64 {
+        let (answers, different) = self.sums();
+        ratio(different, answers)
+    }
+
+    /// Answers that were held against each other, and those that differ.
+    fn sums(&self) -> (u64, u64) {
         let sum = |of: fn(&CallReport) -> u64| self.by_call.values().map(of).sum::<u64>();
-        let (answers, different) = (sum(|call| call.answers), sum(|call| call.different));
+        (sum(|call| call.answers), sum(|call| call.different))
+    }
+
+    pub(super) fn report(&self, companion: GenerationStatus, queued_bytes: usize) -> Report {
+        let (answers, different) = self.sums();
         Report {
             mode: self.mode,
             companion,

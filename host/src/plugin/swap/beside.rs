@@ -125,7 +125,7 @@ impl Operator {
 
     /// What was found of this generation, as long as it is on probation.
     fn on_probation(&self, slot: &str, generation: u64) -> Option<Report> {
-        let is_active = self.status_of(slot).is_ok_and(|status| status.generation == generation);
+        let is_active = self.slot(slot).is_ok_and(|found| found.active() == generation);
         self.current(slot).filter(|report| is_active && report.mode == Mode::Probation)
     }
 

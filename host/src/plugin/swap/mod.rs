@@ -110,6 +110,9 @@ enum Only {
 
 /// What can be done with a slot whatever kind of plugin it holds.
 trait AnySlot {
+    /// The number of the active generation.
+    fn active(&self) -> u64;
+
     /// The plugins that were active and the one that is, from the oldest on.
     fn identities(&self) -> Vec<Arc<Identity>>;
 
@@ -358,6 +361,10 @@ fn next<P>(slot: &Slot<P>, back: bool) -> Option<Arc<Generation<P>>> {
 }
 
 impl<P: Send + Sync> AnySlot for Slot<P> {
+    fn active(&self) -> u64 {
+        Self::active(self).number
+    }
+
     fn identities(&self) -> Vec<Arc<Identity>> {
         self.chain().iter().map(|generation| generation.identity.clone()).collect()
     }

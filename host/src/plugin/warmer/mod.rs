@@ -154,7 +154,7 @@ impl WarmerSlot {
 
     /// The slot as operators see it.
     pub fn status(&self) -> SlotStatus {
-        self.slot.status(WarmerPlugin::NAME, self.tap.report())
+        self.slot.status(WarmerPlugin::NAME, self.tap.beside())
     }
 }
 

@@ -119,10 +119,12 @@ impl Gateway {
         let warm = tokio::spawn(self.warm.run(stop.clone()));
         let tiers = tokio::spawn(self.app.cache.clone().watch_tiers());
         let recovery = tokio::spawn(self.app.cache.clone().recover());
+        let propagation = tokio::spawn(self.app.cache.clone().propagate());
         let watch = self.watch.map(|watch| tokio::spawn(watch.run()));
         http::serve(self.app, self.bound, stop).await;
         tiers.abort();
         recovery.abort();
+        propagation.abort();
         recompose.abort();
         // A swap that is cut off is as if it had not begun.
         if let Some(watch) = watch {
@@ -191,6 +193,7 @@ fn of_market(error: MarketError) -> Mistake {
     match &error {
         MarketError::Aggregator(_) => Mistake::new("plugins.aggregator", error),
         MarketError::NoDocument { at, .. } => Mistake::new(format!("market.required[{at}]"), error),
+        MarketError::NoLog => Mistake::new("market.share_signals", error),
     }
 }
 

@@ -113,8 +113,14 @@ impl Config {
         let tiers = vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
         // Where others may reach the listener, the feed needs a token as any producer does.
         let write_token = self.http.write_token.clone().or_else(|| http::Secret::random().ok());
-        // Its data is recorded; an origin of today has no place beside it.
-        Self { data_dir, tiers, sources: Vec::new(), http: http::Config { write_token, ..self.http }, ..self }
+        // A demo needs no certificate. Its data is recorded; an origin of today has no place beside it.
+        Self {
+            data_dir,
+            tiers,
+            sources: Vec::new(),
+            http: http::Config { write_token, tls: None, ..self.http },
+            ..self
+        }
     }
 
     fn check(file: file::File, mistakes: &mut Vec<Mistake>) -> Self {

@@ -1,8 +1,8 @@
 //! A recorded history of reads and writes while things go wrong, and a checker of what must never happen in it.
 //!
-//! What goes wrong follows from a seed, which a failure names. `TIERGATE_HISTORY_SEED` repeats it, and
-//! `TIERGATE_HISTORY_SECONDS` makes it longer:
-//! `TIERGATE_HISTORY_SECONDS=1800 cargo test --locked --workspace --test history -- --nocapture whatever_breaks`.
+//! What goes wrong follows from a seed, which a failure names. `HISTORY_SEED` repeats it, and
+//! `HISTORY_SECONDS` makes it longer:
+//! `HISTORY_SECONDS=1800 cargo test --locked --workspace --test history -- --nocapture whatever_breaks`.
 
 mod checker;
 mod plan;
@@ -31,9 +31,9 @@ fn number(name: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_gateways_keep_every_promise_whatever_breaks() {
-    let seed = number("TIERGATE_HISTORY_SEED").unwrap_or_else(|| now_seconds() as u64);
-    let span = number("TIERGATE_HISTORY_SECONDS").map_or(SPAN, Duration::from_secs);
-    eprintln!("TIERGATE_HISTORY_SEED={seed}");
+    let seed = number("HISTORY_SEED").unwrap_or_else(|| now_seconds() as u64);
+    let span = number("HISTORY_SECONDS").map_or(SPAN, Duration::from_secs);
+    eprintln!("HISTORY_SEED={seed}");
     let world = World::start(seed).await;
     let crowd = world.crowd();
     let begun = Instant::now();
@@ -94,7 +94,7 @@ async fn plain_sets_are_caught_by_the_same_checker() {
 
 #[tokio::test]
 async fn what_was_stored_on_disk_is_there_after_every_kill() {
-    let seed = number("TIERGATE_HISTORY_SEED").unwrap_or_else(|| now_seconds() as u64);
+    let seed = number("HISTORY_SEED").unwrap_or_else(|| now_seconds() as u64);
     let mut dice = Dice::new(seed, 1);
     let mut gateway = Gateway::with().without_tasks().start().await;
     let mut greatest = [0_u64; world::KEYS];

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1 PATH="$PATH:$PWD/target/tools/bin"
 
 # row:script of everything that can be measured
-rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap change:change propagation:propagation demo:demo build:build)
+rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap clients:clients change:change propagation:propagation demo:demo build:build)
 
 chosen=("$@")
 [ $# -gt 0 ] || chosen=("${rows[@]%%:*}")
@@ -24,7 +24,7 @@ for row in "${chosen[@]}"; do
     put | propagation) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
   esac
   # Not packaged everywhere; built once, beside the gateway.
-  [[ $row != rate && $row != swap ]] || command -v oha >/dev/null || cargo install --locked --root target/tools oha >&2
+  [[ $row != rate && $row != swap && $row != clients ]] || command -v oha >/dev/null || cargo install --locked --root target/tools oha >&2
 done
 
 echo "| row | what | Tiergate | compared with | ratio | target |"

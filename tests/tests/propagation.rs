@@ -2,8 +2,6 @@
 //!
 //! Memory answers for an hour here, so nothing but what a gateway is told can bring news.
 
-use std::process::Command;
-
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::json;
@@ -69,11 +67,6 @@ async fn delete(gateway: &Gateway, key: &str) -> Reply {
     gateway.send(Method::DELETE, &format!("/api/cache/{key}"), &[], Bytes::new()).await
 }
 
-fn signal(gateway: &Gateway, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &gateway.pid().to_string()]).status();
-    assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
-}
-
 #[tokio::test]
 async fn what_is_written_or_deleted_through_one_gateway_is_heard_of_by_the_others() {
     let (memcached, redis) = (Memcached::start().await, Redis::start().await);
@@ -116,14 +109,14 @@ async fn a_gateway_that_missed_changes_notices_the_gap_and_looks_at_everything_a
         assert_eq!(ours.put(key, value(1)).await.status, 200);
     }
     hears(&ours, &other).await;
-    signal(&ours, "STOP");
+    ours.signal("STOP");
     assert_eq!(other.put("shared:changed", value(2)).await.status, 200);
     assert_eq!(delete(&other, "shared:deleted").await.status, 200);
     // All that the stream told is trimmed away, as if there had been much more of it.
     let trimmed = PlainRedis::connect(redis.port()).await.command(&["XTRIM", "tiergate:changes", "MAXLEN", "0"]).await;
     assert!(trimmed > 0);
     // Client tracking may have told of the keys; this test is about the stream.
-    signal(&ours, "CONT");
+    ours.signal("CONT");
     eventually("the gap is noticed", async || {
         (ours.metric("tiergate_changes_missed_total", &[]).await >= 1.0).then_some(())
     })

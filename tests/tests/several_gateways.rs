@@ -1,6 +1,5 @@
 //! Several gateways that share their signals: each is fed some of the symbols, and each serves all of them.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -54,11 +53,6 @@ async fn publisher(gateways: &[Gateway]) -> usize {
         <[usize; 1]>::try_from(found).ok().map(|[at]| at)
     })
     .await
-}
-
-fn signal(gateway: &Gateway, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &gateway.pid().to_string()]).status();
-    assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
 }
 
 #[tokio::test]
@@ -129,12 +123,12 @@ async fn a_publisher_that_slept_through_its_lease_undoes_nothing() {
         assert_eq!(sleeper.ingest(third(at, 1.0)).await.status, 200);
     }
     serves_all(other, 1.0).await;
-    signal(sleeper, "STOP");
+    sleeper.signal("STOP");
     for at in 0..3 {
         assert!(matches!(other.ingest(third(at, 2.0)).await.status.as_u16(), 200 | 202));
     }
     serves_all(other, 2.0).await;
-    signal(sleeper, "CONT");
+    sleeper.signal("CONT");
     serves_all(sleeper, 2.0).await;
     serves_all(other, 2.0).await;
     let stored = PlainRedis::connect(redis.port()).await.get("analysis:signals").await.expect("the document");

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::Mistake;
 use crate::cache::{KeyPolicy, Limits, Owner, Policy, TTL_MIN};
-use crate::http::Secret;
+use crate::http::{Secret, TlsFiles};
 use crate::record::Key;
 use crate::telemetry::log;
 use crate::tier::breaker::{self, PROBE_EVERY_MAX};
@@ -125,6 +125,7 @@ pub(super) struct Source {
 #[serde(default)]
 pub(super) struct Http {
     listen: SocketAddr,
+    tls: Option<Tls>,
     unix: Option<PathBuf>,
     admin: SocketAddr,
     hosts: Vec<String>,
@@ -139,6 +140,12 @@ pub(super) struct Http {
     body_pause_max: Duration,
     #[serde(with = "humantime_serde")]
     drain: Duration,
+}
+
+#[derive(Deserialize)]
+struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -422,6 +429,7 @@ impl Default for Http {
         let http = http::Config::default();
         Self {
             listen: http.listen,
+            tls: None,
             unix: http.unix,
             admin: http.admin,
             hosts: http.hosts,
@@ -446,6 +454,10 @@ impl Http {
                 None
             }
         });
+        let tls = self.tls.map(|Tls { cert, key }| TlsFiles { cert, key });
+        if let Some(Err(error)) = tls.as_ref().map(TlsFiles::check) {
+            mistakes.push(Mistake::new(error.path(), error));
+        }
         if self.listen == self.admin && self.listen.port() != 0 {
             mistakes.push(Mistake::new("http.admin", "must not be the same address as http.listen"));
         }
@@ -466,6 +478,7 @@ impl Http {
         }
         http::Config {
             listen: self.listen,
+            tls,
             unix: self.unix,
             admin: self.admin,
             hosts: self.hosts,

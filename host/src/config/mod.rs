@@ -113,9 +113,9 @@ impl Config {
         let tiers = vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
         // Where others may reach the listener, the feed needs a token as any producer does.
         let write_token = self.http.write_token.clone().or_else(|| http::Secret::random().ok());
-        // Its data is recorded; an origin of today has no place beside it, nor other gateways.
-        let (http, market) =
-            (http::Config { write_token, ..self.http }, market::Config { share_signals: false, ..self.market });
+        // A demo needs no certificate. Its data is recorded; an origin of today has no place beside it, nor other gateways.
+        let http = http::Config { write_token, tls: None, ..self.http };
+        let market = market::Config { share_signals: false, ..self.market };
         Self { data_dir, tiers, sources: Vec::new(), http, market, ..self }
     }
 

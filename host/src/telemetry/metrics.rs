@@ -30,6 +30,7 @@ const SOURCE_FETCH_SECONDS: &str = "tiergate_source_fetch_seconds";
 const SIGNALS: &str = "tiergate_signals_total";
 const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
 const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
+const WORKER_RESTARTS: &str = "tiergate_worker_restarts_total";
 const CONNECTIONS: &str = "tiergate_connections";
 const STREAMS: &str = "tiergate_streams";
 const WARMER_ACTIONS: &str = "tiergate_warmer_actions_total";
@@ -98,6 +99,7 @@ fn describe() {
     describe_histogram!(SOURCE_FETCH_SECONDS, Unit::Seconds, "Time from asking an origin to the end of its answer");
     describe_counter!(SIGNALS, "Signals posted by outcome");
     describe_counter!(HTTP_REQUESTS, "Requests by listener and status");
+    describe_counter!(WORKER_RESTARTS, "How often work beside the listeners died and was begun again, by worker");
     describe_gauge!(CONNECTIONS, "Open connections of the data listeners");
     describe_gauge!(STREAMS, "Open event streams and WebSockets");
     describe_counter!(WARMER_ACTIONS, "Actions of the warmer by step and fate");
@@ -118,6 +120,11 @@ fn describe() {
         "Age of the data of each dashboard document: now less its producer's timestamp"
     );
     describe_histogram!(SNAPSHOT_SECONDS, Unit::Seconds, "Time to compose, encode and compress the dashboard's views");
+}
+
+/// A worker died this often more. With 0 it is known from its beginning on.
+pub fn worker_restarted(worker: &'static str, times: u64) {
+    counter!(WORKER_RESTARTS, "worker" => worker).increment(times);
 }
 
 /// One tier's answer to a write.

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1 PATH="$PATH:$PWD/target/tools/bin"
 
 # row:script of everything that can be measured
-rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap clients:clients change:change demo:demo build:build)
+rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap clients:clients change:change propagation:propagation demo:demo build:build)
 
 chosen=("$@")
 [ $# -gt 0 ] || chosen=("${rows[@]%%:*}")
@@ -21,7 +21,7 @@ for row in "${chosen[@]}"; do
   case $row in
     mobile-data) ./tests/install.sh nginx:nginx wrk:wrk ;;
     rate) ./tests/install.sh nginx:nginx ;;
-    put) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
+    put | propagation) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
   esac
   # Not packaged everywhere; built once, beside the gateway.
   [[ $row != rate && $row != swap && $row != clients ]] || command -v oha >/dev/null || cargo install --locked --root target/tools oha >&2

@@ -132,6 +132,7 @@ impl Gateway {
                 workers.supervise("recompose", || recompose(swaps.clone(), recomposed.clone())),
                 workers.supervise("tiers", || cache.clone().watch_tiers()),
                 workers.supervise("recovery", || cache.clone().recover()),
+                workers.supervise("propagation", || cache.clone().propagate()),
                 async {
                     if let Some(watch) = &watch {
                         let begin = || {
@@ -209,6 +210,7 @@ fn of_market(error: MarketError) -> Mistake {
     match &error {
         MarketError::Aggregator(_) => Mistake::new("plugins.aggregator", error),
         MarketError::NoDocument { at, .. } => Mistake::new(format!("market.required[{at}]"), error),
+        MarketError::NoLog => Mistake::new("market.share_signals", error),
     }
 }
 

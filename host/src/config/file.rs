@@ -46,6 +46,8 @@ pub(super) struct Cache {
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     pub memory_bytes_max: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub watch_every: Duration,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +90,7 @@ pub(super) struct Market {
     #[serde(with = "humantime_serde")]
     coalesce: Duration,
     required: Vec<String>,
+    share_signals: bool,
 }
 
 #[derive(Deserialize)]
@@ -273,7 +276,11 @@ fn remove(root: &mut Value, path: &[&Segment], rest: &mut Table) -> bool {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { deadline: Duration::from_millis(250), memory_bytes_max: ByteSize::mib(256) }
+        Self {
+            deadline: Duration::from_millis(250),
+            memory_bytes_max: ByteSize::mib(256),
+            watch_every: Duration::from_millis(100),
+        }
     }
 }
 
@@ -328,8 +335,9 @@ impl Ttl {
 
 impl Default for Market {
     fn default() -> Self {
-        let market::Config { refresh_every, coalesce, required } = market::Config::default();
-        Self { refresh_every, coalesce, required: required.iter().map(ToString::to_string).collect() }
+        let market::Config { refresh_every, coalesce, required, share_signals } = market::Config::default();
+        let required = required.iter().map(ToString::to_string).collect();
+        Self { refresh_every, coalesce, required, share_signals }
     }
 }
 
@@ -350,7 +358,8 @@ impl Market {
                 Err(error) => mistakes.push(Mistake::new(format!("market.required[{at}]"), error)),
             }
         }
-        market::Config { refresh_every: self.refresh_every, coalesce: self.coalesce, required }
+        let Self { refresh_every, coalesce, share_signals, .. } = *self;
+        market::Config { refresh_every, coalesce, required, share_signals }
     }
 }
 

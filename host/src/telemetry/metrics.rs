@@ -40,6 +40,11 @@ const WARMER_WARM: &str = "tiergate_warmer_warm";
 const WARMER_FAILURES: &str = "tiergate_warmer_failures";
 const WARMER_LAST: &str = "tiergate_warmer_last_warmed_age_seconds";
 const WARMER_NEXT: &str = "tiergate_warmer_next_attempt_seconds";
+const DEGRADED: &str = "tiergate_degraded";
+const CHANGES_MISSED: &str = "tiergate_changes_missed_total";
+const SIGNALS_MISSED: &str = "tiergate_signals_missed_total";
+const PUBLISHES: &str = "tiergate_publishes";
+const HINTS: &str = "tiergate_hints_total";
 const AGE: &str = "cache_age_seconds";
 
 /// Seconds, from a cheap call to a slow tier.
@@ -104,6 +109,11 @@ fn describe() {
     describe_gauge!(WARMER_FAILURES, "Attempts in a row that failed to warm a watched key");
     describe_gauge!(WARMER_LAST, Unit::Seconds, "Time since a watched key was last warmed");
     describe_gauge!(WARMER_NEXT, Unit::Seconds, "Time until the warmer means to look at a watched key again");
+    describe_gauge!(DEGRADED, "1 while changes that others make may be missed, and memory is not trusted, else 0");
+    describe_counter!(CHANGES_MISSED, "Times that changes which others made may have been missed");
+    describe_counter!(SIGNALS_MISSED, "Times that signals of other gateways were trimmed away before they were read");
+    describe_gauge!(PUBLISHES, "1 while this gateway publishes what all gateways' signals add up to, else 0");
+    describe_counter!(HINTS, "Changes by others that tiers told of, by tier and kind");
     describe_gauge!(
         AGE,
         Unit::Seconds,
@@ -195,6 +205,31 @@ pub fn breaker(tier: &TierName, side: &'static str, is_open: bool) {
 /// A breaker went over into another state.
 pub fn breaker_turned(tier: &TierName, side: &'static str, to: &'static str) {
     counter!(BREAKER_TURNS, "tier" => tier.to_string(), "side" => side, "to" => to).increment(1);
+}
+
+/// Whether changes that others make may be missed.
+pub fn degraded(is_degraded: bool) {
+    gauge!(DEGRADED).set(if is_degraded { 1.0 } else { 0.0 });
+}
+
+/// Changes that others made may have been missed.
+pub fn changes_missed() {
+    counter!(CHANGES_MISSED).increment(1);
+}
+
+/// Signals of other gateways were trimmed away before this one read them.
+pub fn signals_missed() {
+    counter!(SIGNALS_MISSED).increment(1);
+}
+
+/// Whether this gateway publishes for all that share their signals.
+pub fn publishes(publishes: bool) {
+    gauge!(PUBLISHES).set(if publishes { 1.0 } else { 0.0 });
+}
+
+/// A tier told of a change.
+pub fn hint(tier: &TierName, kind: &'static str) {
+    counter!(HINTS, "tier" => tier.to_string(), "kind" => kind).increment(1);
 }
 
 /// What waits for a tier.

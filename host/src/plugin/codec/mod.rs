@@ -172,6 +172,10 @@ impl Codec for CodecRouter {
         self.run(at, &self.routing.load_full().codecs[at], slot.name(), key, payload, 0)
     }
 
+    fn claims(&self) -> Vec<String> {
+        self.routing.load().claims.patterns()
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch.load(Relaxed)
     }

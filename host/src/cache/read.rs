@@ -19,7 +19,7 @@ use crate::tier::{Found, Tier};
 
 /// A greater value is put back into a tier at most once per key and this span: a foreign writer that insists must not make
 /// the gateway fight it at full speed.
-const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// Keys that a tier is asked for in one call, under one deadline.
 pub(super) const KEYS_AT_ONCE: usize = 64;
@@ -310,7 +310,8 @@ impl Cache {
         if why == Why::PutBack {
             let place = (key.clone(), tier.name().clone());
             if self.put_back.get(&place).is_some_and(|last| now.since(last) < PUT_BACK_EVERY) {
-                return;
+                // Memory may be trusted for long: nobody else would notice that the tier still has the lesser value.
+                return self.hint_later(&key);
             }
             self.put_back.insert(place, now);
         }
@@ -325,6 +326,9 @@ impl Cache {
             }
             (Why::Promotion, WriteOutcome::Stored) => tracing::debug!(%key, tier = %tier.name(), "promoted"),
             (why, outcome) => {
+                if why == Why::PutBack && matches!(outcome, WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) {
+                    self.hint_later(&key);
+                }
                 tracing::debug!(%key, tier = %tier.name(), outcome = outcome.label(), "{} did not take", why.label())
             }
         }

@@ -96,6 +96,7 @@ impl Gateway {
             metrics,
             admin_token,
             plugins,
+            console: Arc::default(),
         };
         Ok(Self { app: Arc::new(app), bound, market, warm, watch })
     }
@@ -120,7 +121,9 @@ impl Gateway {
         let tiers = tokio::spawn(self.app.cache.clone().watch_tiers());
         let recovery = tokio::spawn(self.app.cache.clone().recover());
         let watch = self.watch.map(|watch| tokio::spawn(watch.run()));
+        let console = tokio::spawn(http::compose(self.app.clone()));
         http::serve(self.app, self.bound, stop).await;
+        console.abort();
         tiers.abort();
         recovery.abort();
         recompose.abort();

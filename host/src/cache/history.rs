@@ -135,6 +135,11 @@ impl History {
         self.of(key).into_iter().find(|written| is_author(written) && is_it(written)).map(|written| written.from)
     }
 
+    /// The keys whose writes are remembered.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
     /// The last writes to `key`, the newest first.
     pub fn of(&self, key: &Key) -> Vec<Written> {
         self.0.peek(key).map_or_else(Vec::new, |writes| lock(&writes).iter().rev().cloned().collect())

@@ -6,11 +6,14 @@
 mod access;
 mod admin;
 mod assets;
+mod audit_api;
 mod body;
 mod cache_api;
 mod cached_api;
+mod console;
 mod data;
 mod explain_api;
+mod keys_api;
 mod lane;
 mod listen;
 mod listener;
@@ -21,6 +24,7 @@ mod plugins_api;
 mod quarantine_api;
 mod recovery_api;
 mod respond;
+mod session;
 mod signals_api;
 mod socket;
 mod splitter;
@@ -35,6 +39,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 pub use access::{Secret, token_file};
+pub use console::{Console, compose};
 pub use listen::{Bound, serve};
 pub use listener::Listener;
 
@@ -112,4 +117,6 @@ pub struct App {
     pub admin_token: Secret,
     /// Swaps plugins for the admin listener.
     pub plugins: Arc<Operator>,
+    /// The operator's console.
+    pub console: Arc<Console>,
 }

@@ -10,14 +10,14 @@ use crate::record::{DeleteOutcome, Key, ReadOutcome, Repair, TierName, WriteOutc
 
 const WRITES: &str = "tiergate_writes_total";
 const DELETES: &str = "tiergate_deletes_total";
-const READS: &str = "tiergate_reads_total";
+pub(super) const READS: &str = "tiergate_reads_total";
 const COPIES: &str = "tiergate_copies_total";
 const TIER_READS: &str = "tiergate_tier_reads_total";
 const TIER_ANSWERS: &str = "tiergate_tier_answers";
 const TIER_FAILURES: &str = "tiergate_tier_failures_total";
 const BREAKER_OPEN: &str = "tiergate_breaker_open";
 const BREAKER_TURNS: &str = "tiergate_breaker_transitions_total";
-const RECOVERY_DEPTH: &str = "tiergate_recovery_depth";
+pub(super) const RECOVERY_DEPTH: &str = "tiergate_recovery_depth";
 const RECOVERY_BYTES: &str = "tiergate_recovery_bytes";
 const RECOVERY_AGE: &str = "tiergate_recovery_oldest_age_seconds";
 const RECOVERIES: &str = "tiergate_recovery_total";
@@ -29,7 +29,7 @@ const SOURCE_FETCHES: &str = "tiergate_source_fetches_total";
 const SOURCE_FETCH_SECONDS: &str = "tiergate_source_fetch_seconds";
 const SIGNALS: &str = "tiergate_signals_total";
 const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
-const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
+pub(super) const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
 const CONNECTIONS: &str = "tiergate_connections";
 const STREAMS: &str = "tiergate_streams";
 const WARMER_ACTIONS: &str = "tiergate_warmer_actions_total";
@@ -39,7 +39,7 @@ const WARMER_WARM: &str = "tiergate_warmer_warm";
 const WARMER_FAILURES: &str = "tiergate_warmer_failures";
 const WARMER_LAST: &str = "tiergate_warmer_last_warmed_age_seconds";
 const WARMER_NEXT: &str = "tiergate_warmer_next_attempt_seconds";
-const AGE: &str = "cache_age_seconds";
+pub(super) const AGE: &str = "cache_age_seconds";
 
 /// Seconds, from a cheap call to a slow tier.
 const BUCKETS: [f64; 14] = [1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0];

@@ -1,5 +1,7 @@
 //! The operator's console in a real browser, at phone and at desktop width; and its sessions.
 
+use std::process::Command;
+
 use bytes::Bytes;
 use fantoccini::Locator;
 use fantoccini::key::Key;
@@ -7,8 +9,11 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tiergate::plugin::built_in;
 use tiergate_tests::{
-    Browser, Gateway, Memcached, NO_TASKS, PlainMemcached, Reply, click, eventually, fixture, moved_to_now, press, says,
+    Browser, Gateway, Memcached, NO_TASKS, PlainMemcached, Reply, binary, click, eventually, fixture, moved_to_now,
+    press, says,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const PHONE: (u32, u32) = (390, 844);
 const SMALLEST: (u32, u32) = (320, 640);
@@ -399,4 +404,70 @@ async fn a_session_is_refused_without_the_token_and_is_over_after_the_logout() {
     let metrics =
         gateway.admin_with(Method::GET, "/metrics", &[("cookie", "tiergate-console-1=x")], Bytes::new()).await;
     assert_eq!(metrics.status, 401);
+}
+
+/// A stream of states, read up to the first of them.
+async fn look(gateway: &Gateway, credentials: &str) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(&gateway.admin).await.expect("a connection");
+    let host = &gateway.admin;
+    let request = format!("GET /api/admin/stream HTTP/1.1\r\nhost: {host}\r\n{credentials}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut read = String::new();
+    while !read.contains("event: state") {
+        let mut piece = [0; 16 << 10];
+        let bytes = stream.read(&mut piece).await.expect("read");
+        read.push_str(&String::from_utf8_lossy(&piece[..bytes]));
+        if bytes == 0 || !read.starts_with("HTTP/1.1 200 ") {
+            return Err(read);
+        }
+    }
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn so_many_consoles_may_look_and_one_more_is_refused_until_one_goes() {
+    let gateway = Gateway::with().start().await;
+    let bearer = format!("authorization: Bearer {}", gateway.admin_token());
+    let mut looking = Vec::new();
+    for _ in 0..32 {
+        looking.push(look(&gateway, &bearer).await.expect("a stream"));
+    }
+    let refused = look(&gateway, &bearer).await.expect_err("no place is left");
+    assert!(refused.contains("503") && refused.contains("console-full"), "{refused}");
+    looking.pop();
+    eventually("a place is free again", async || look(&gateway, &bearer).await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session() {
+    let gateway = Gateway::with().start().await;
+    let cookie = cookie(&gateway).await;
+    let mut stream = look(&gateway, &format!("cookie: {cookie}")).await.expect("a stream");
+    let headers = [("cookie", &*cookie), ("tiergate-console", "1")];
+    assert_eq!(gateway.admin_with(Method::DELETE, SESSION, &headers, Bytes::new()).await.status, 200);
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(tiergate_tests::PATIENCE, stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "it goes on");
+    assert!(look(&gateway, &format!("cookie: {cookie}")).await.is_err());
+}
+
+#[tokio::test]
+async fn what_the_console_does_the_command_line_does_too() {
+    let gateway = Gateway::with().config(NO_TASKS).start().await;
+    assert_eq!(gateway.put("app:notes:1", "{}").await.status, 200);
+    let (admin, token) = (format!("http://{}", gateway.admin), gateway.data_dir().join("admin.token"));
+    let run = async |words: &[&str]| -> Value {
+        let mut command = Command::new(binary());
+        command.args(words).args(["--admin", &admin, "--admin-token-file"]).arg(&token);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("it runs");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    assert_eq!(run(&["cache", "keys", "notes"]).await, json!({ "keys": ["app:notes:1"], "total": 1 }));
+    let lines = run(&["log", "tail"]).await["lines"].clone();
+    let is_told = |line: &Value| line["text"].as_str().is_some_and(|text| text.starts_with("serving dashboard="));
+    assert!(lines.as_array().expect("lines").iter().any(is_told), "{lines:#}");
+    run(&["log", "level", "warn", "--by", "ann"]).await;
+    let entry = run(&["plugin", "audit"]).await["audit"][0].clone();
+    assert_eq!((&entry["step"], &entry["by"], &entry["what"]), (&json!("log-level"), &json!("ann"), &json!("warn")));
 }

@@ -92,7 +92,7 @@ async fn of_old_data_and_of_none_from_the_gateway() {
 async fn with_a_shadow(gateway: &Gateway) {
     let component = built_in("aggregator").expect("a component").to_vec();
     for (step, body) in
-        [("load?config=%7B%22long_threshold%22%3A60%7D&by=ann", component), ("shadow?by=ann", Vec::new())]
+        [("load?config=%7B%22dedupe%22%3A%22highest%22%7D&by=ann", component), ("shadow?by=ann", Vec::new())]
     {
         let reply =
             gateway.admin_send(Method::POST, &format!("/api/admin/plugins/aggregator/{step}"), body.into()).await;
@@ -105,7 +105,7 @@ async fn with_a_shadow(gateway: &Gateway) {
 async fn of_the_console() {
     let gateway = Gateway::with().demo().start().await;
     with_a_shadow(&gateway).await;
-    for (name, (width, height), dark) in [("ops-desktop", (1280, 1_000), false), ("ops-phone-dark", PHONE, true)] {
+    for (name, (width, height), dark) in [("ops-desktop", (1280, 1_560), false), ("ops-phone-dark", PHONE, true)] {
         let browser = Browser::open(width, height).await;
         browser.prefer_dark(dark).await;
         browser.page.goto(&format!("http://{}/ops", gateway.admin)).await.expect("the page opens");
@@ -123,7 +123,7 @@ async fn of_the_console() {
             (browser.script(long).await.as_u64()? >= 6).then_some(())
         })
         .await;
-        let to = if dark { "#plugins" } else { "body" };
+        let to = if dark { "[data-slot=aggregator]" } else { "body" };
         browser.script(&format!("document.querySelector('{to}').scrollIntoView({{ behavior: 'instant' }});")).await;
         picture(&browser, name).await;
         browser.page.clone().close().await.unwrap();

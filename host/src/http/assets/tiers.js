@@ -43,11 +43,12 @@ export function showTiers({ tiers, lanes, reads }) {
   const all = Object.values(reads).reduce((sum, count) => sum + count, 0);
   const parts = Object.entries(reads).sort(([, one], [, other]) => other - one);
   keyed($("reads"), parts, ([what]) => what, "part-row", ({ fields }, [what, count]) => {
-    const part = all > 0 ? (count / all) * 100 : 0;
+    // Before anybody has read there is no share, rather than one of 0.
+    const part = all > 0 ? (count / all) * 100 : null;
     put(fields.name, WORDS[what] ?? what);
     put(fields.value, percent(part, part < 10 ? 1 : 0));
     fields.bar.style.setProperty("--from", 0);
-    fields.bar.style.setProperty("--to", part);
+    fields.bar.style.setProperty("--to", part ?? 0);
   });
 }
 

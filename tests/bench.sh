@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1 PATH="$PATH:$PWD/target/tools/bin"
 
 # row:script of everything that can be measured
-rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap clients:clients change:change propagation:propagation demo:demo build:build)
+rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap clients:clients change:change propagation:propagation visible:visible demo:demo build:build)
 
 chosen=("$@")
 [ $# -gt 0 ] || chosen=("${rows[@]%%:*}")
@@ -21,6 +21,7 @@ for row in "${chosen[@]}"; do
   case $row in
     mobile-data) ./tests/install.sh nginx:nginx wrk:wrk ;;
     rate) ./tests/install.sh nginx:nginx ;;
+    visible) ./tests/install.sh chromium:chromium chromedriver:chromium-driver ;;
     put | propagation) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
   esac
   # Not packaged everywhere; built once, beside the gateway.

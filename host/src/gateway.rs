@@ -100,6 +100,7 @@ impl Gateway {
             metrics,
             admin_token,
             plugins,
+            console: Arc::default(),
             workers: Workers::default(),
             doctor,
         };
@@ -123,7 +124,7 @@ impl Gateway {
         let Self { app, bound, market, warm, watch } = self;
         // What it has seen of the directory outlives a restart of the watching.
         let watch = watch.map(|watch| Arc::new(Mutex::new(watch)));
-        let (workers, cache) = (app.workers.clone(), app.cache.clone());
+        let (workers, cache, console) = (app.workers.clone(), app.cache.clone(), app.clone());
         let (swaps, recomposed) = (app.plugins.swaps(), market.clone());
         let to_the_end = async {
             tokio::join!(
@@ -137,6 +138,7 @@ impl Gateway {
                 workers.supervise("tiers", || cache.clone().watch_tiers()),
                 workers.supervise("recovery", || cache.clone().recover()),
                 workers.supervise("propagation", || cache.clone().propagate()),
+                workers.supervise("console", || http::compose(console.clone())),
                 async {
                     if let Some(watch) = &watch {
                         let begin = || {

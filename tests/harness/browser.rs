@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
+use fantoccini::key::Key;
 use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{Client, ClientBuilder};
+use fantoccini::{Client, ClientBuilder, Locator};
 use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -135,6 +137,34 @@ impl Browser {
         let script = "return document.querySelectorAll(arguments[0]).length;";
         self.page.execute(script, vec![json!(selector)]).await.expect("a script runs").as_u64().unwrap_or(0)
     }
+}
+
+/// Waits until the first element that matches `selector` says `words`, in whatever case.
+pub async fn says(browser: &Browser, selector: &str, words: &str) {
+    eventually(&format!("{selector} says {words}"), async || {
+        browser.text(selector).await.to_lowercase().contains(&words.to_lowercase()).then_some(())
+    })
+    .await;
+}
+
+/// Scrolls the first element that matches `selector` into sight, and clicks it.
+pub async fn click(browser: &Browser, selector: &str) {
+    let element = browser.page.find(Locator::Css(selector)).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+    let script = "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' });";
+    browser
+        .page
+        .execute(script, vec![serde_json::to_value(&element).expect("a reference")])
+        .await
+        .expect("a script runs");
+    element.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+}
+
+/// Presses a key and lets go of it.
+pub async fn press(browser: &Browser, key: Key) {
+    let value = char::from(key);
+    let keys = KeyActions::new("keyboard".to_owned());
+    let keys = keys.then(KeyAction::Down { value }).then(KeyAction::Up { value });
+    browser.page.perform_actions(keys).await.expect("a key is pressed");
 }
 
 impl Drop for Browser {

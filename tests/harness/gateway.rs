@@ -240,7 +240,8 @@ impl Gateway {
 
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.origin.dir.path().join("data")
+        let data = self.origin.dir.path().join("data");
+        if self.origin.demo { data.join("demo") } else { data }
     }
 
     /// `GET` from the data listener.
@@ -282,9 +283,19 @@ impl Gateway {
 
     /// Any request to the admin listener, with its token.
     pub async fn admin_send(&self, method: Method, path: &str, body: Bytes) -> Reply {
+        let bearer = format!("Bearer {}", self.admin_token());
+        self.admin_with(method, path, &[("authorization", &bearer)], body).await
+    }
+
+    /// Any request to the admin listener, with these headers.
+    pub async fn admin_with(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Reply {
+        self.exchange(&self.admin, method, path, headers, body).await
+    }
+
+    /// The admin token.
+    pub fn admin_token(&self) -> String {
         let token = std::fs::read_to_string(self.data_dir().join("admin.token")).expect("the admin token");
-        let bearer = format!("Bearer {}", token.trim());
-        self.exchange(&self.admin, method, path, &[("authorization", &bearer)], body).await
+        token.trim().to_owned()
     }
 
     /// The value of a metric, summed over the series whose labels contain all of `labels`.

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use fantoccini::Locator;
-use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::key::Key;
 use serde_json::{Value, json};
-use tiergate_tests::{Browser, Gateway, NO_TASKS, Starting, eventually, fixture, moved_to_now, now_seconds};
+use tiergate_tests::{
+    Browser, Gateway, NO_TASKS, Starting, click, eventually, fixture, moved_to_now, now_seconds, press, says,
+};
 
 const PHONE: (u32, u32) = (390, 844);
 const SMALLEST: (u32, u32) = (320, 640);
@@ -33,34 +34,9 @@ async fn close(browser: Browser) {
     browser.page.clone().close().await.expect("the window closes");
 }
 
-async fn says(browser: &Browser, selector: &str, words: &str) {
-    eventually(&format!("{selector} says {words}"), async || {
-        browser.text(selector).await.to_lowercase().contains(&words.to_lowercase()).then_some(())
-    })
-    .await;
-}
-
 async fn assert_no_sideways_scroll(browser: &Browser) {
     let wide = browser.script("return document.documentElement.scrollWidth - innerWidth;").await;
     assert!(wide.as_i64().expect("a number") <= 0, "{wide} pixels too wide");
-}
-
-async fn click(browser: &Browser, selector: &str) {
-    let element = browser.page.find(Locator::Css(selector)).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
-    let script = "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' });";
-    browser
-        .page
-        .execute(script, vec![serde_json::to_value(&element).expect("a reference")])
-        .await
-        .expect("a script runs");
-    element.click().await.unwrap_or_else(|error| panic!("{selector}: {error}"));
-}
-
-async fn press(browser: &Browser, key: Key) {
-    let value = char::from(key);
-    let keys = KeyActions::new("keyboard".to_owned());
-    let keys = keys.then(KeyAction::Down { value }).then(KeyAction::Up { value });
-    browser.page.perform_actions(keys).await.expect("a key is pressed");
 }
 
 async fn open_bitcoin(browser: &Browser) {

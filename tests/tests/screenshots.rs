@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use fantoccini::Locator;
+use hyper::Method;
 use serde_json::{Value, json};
-use tiergate_tests::{Browser, Gateway, NO_TASKS, eventually, fixture, moved_to_now};
+use tiergate::plugin::built_in;
+use tiergate_tests::{Browser, Gateway, NO_TASKS, click, eventually, fixture, moved_to_now, says};
 
 const PHONE: (u32, u32) = (390, 1_180);
 const DESKTOP: (u32, u32) = (1280, 800);
@@ -17,10 +20,6 @@ async fn open(gateway: &Gateway, (width, height): (u32, u32), dark: bool) -> Bro
     let (_, port) = gateway.data.split_once(':').expect("a port");
     browser.page.goto(&format!("http://localhost:{port}/mobile")).await.expect("the page opens");
     browser
-}
-
-async fn says(browser: &Browser, selector: &str, words: &str) {
-    eventually(words, async || browser.text(selector).await.to_lowercase().contains(words).then_some(())).await;
 }
 
 async fn picture(browser: &Browser, name: &str) {
@@ -87,4 +86,46 @@ async fn of_old_data_and_of_none_from_the_gateway() {
     says(&browser, "#banner", "last data").await;
     picture(&browser, "mobile-phone-offline").await;
     browser.page.clone().close().await.unwrap();
+}
+
+/// A candidate that decides otherwise in shadow beside the active aggregator.
+async fn with_a_shadow(gateway: &Gateway) {
+    let component = built_in("aggregator").expect("a component").to_vec();
+    for (step, body) in
+        [("load?config=%7B%22dedupe%22%3A%22highest%22%7D&by=ann", component), ("shadow?by=ann", Vec::new())]
+    {
+        let reply =
+            gateway.admin_send(Method::POST, &format!("/api/admin/plugins/aggregator/{step}"), body.into()).await;
+        assert_eq!(reply.status, 200, "{step}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+#[ignore = "makes pictures"]
+async fn of_the_console() {
+    let gateway = Gateway::with().demo().start().await;
+    with_a_shadow(&gateway).await;
+    for (name, (width, height), dark) in [("ops-desktop", (1280, 1_560), false), ("ops-phone-dark", PHONE, true)] {
+        let browser = Browser::open(width, height).await;
+        browser.prefer_dark(dark).await;
+        browser.page.goto(&format!("http://{}/ops", gateway.admin)).await.expect("the page opens");
+        says(&browser, "#door", "admin token").await;
+        for (field, text) in [("name", "ann"), ("token", &gateway.admin_token())] {
+            let field = browser.page.find(Locator::Css(&format!("#login [name={field}]"))).await.expect("a field");
+            field.send_keys(text).await.expect("typed");
+        }
+        click(&browser, "#login button").await;
+        says(&browser, "#link", "live").await;
+        click(&browser, "[data-slot=aggregator] [data-f=reporting] summary").await;
+        says(&browser, "[data-slot=aggregator] [data-f=examples]", "document").await;
+        eventually("some minutes are on the charts", async || {
+            let long = "return document.querySelector('#charts [data-f=line]').getAttribute('d').split('L').length;";
+            (browser.script(long).await.as_u64()? >= 6).then_some(())
+        })
+        .await;
+        let to = if dark { "[data-slot=aggregator]" } else { "body" };
+        browser.script(&format!("document.querySelector('{to}').scrollIntoView({{ behavior: 'instant' }});")).await;
+        picture(&browser, name).await;
+        browser.page.clone().close().await.unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Asking changes nothing: nothing is adopted, promoted or put back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -83,6 +84,13 @@ pub struct Serves {
 }
 
 impl Cache {
+    /// Keys that contain this text, of those that are in memory or whose writes are remembered, in order.
+    pub fn keys(&self, contains: &str) -> Vec<Key> {
+        let known = self.memory.keys().chain(self.history.keys());
+        let found: BTreeSet<Key> = known.filter(|key| key.as_str().contains(contains)).collect();
+        found.into_iter().collect()
+    }
+
     /// Explains `key`.
     pub async fn explain(&self, key: &Key) -> Explanation {
         let (begun, deadline) = (Time::now(), Instant::now() + self.deadline);

@@ -147,6 +147,11 @@ impl History {
         all
     }
 
+    /// The keys whose writes are remembered.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
     /// The last writes to `key`, the newest first.
     pub fn of(&self, key: &Key) -> Vec<Written> {
         self.0.peek(key).map_or_else(Vec::new, |writes| lock(&writes).iter().rev().cloned().collect())

@@ -30,6 +30,30 @@ pub(super) struct Admin {
     admin_token_file: Option<PathBuf>,
 }
 
+/// Who asks for a change.
+#[derive(Args, Debug, Clone)]
+pub(super) struct By {
+    /// Who asks, for the audit log; by default this user
+    #[arg(long, global = true, value_name = "NAME")]
+    by: Option<String>,
+}
+
+// === impl By ===
+
+impl By {
+    /// The name.
+    pub fn name(self) -> String {
+        self.by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// The name as the query of a request.
+    pub fn query(self) -> String {
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("by", &self.name()).finish()
+    }
+}
+
+// === impl Admin ===
+
 impl Admin {
     /// The admin listener at this URL, whose token is in this file.
     pub fn at(admin: String, admin_token_file: Option<PathBuf>) -> Self {

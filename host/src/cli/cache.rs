@@ -1,4 +1,4 @@
-//! `tiergate cache get|put|delete|explain KEY`.
+//! `tiergate cache get|put|delete|explain KEY` and `tiergate cache keys TEXT`.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
 
-use super::admin::Admin;
+use super::admin::{self, Admin};
 use super::{Ended, Remote, explain};
 use crate::client::{Answer, Client};
 
@@ -54,6 +54,12 @@ enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print the keys that contain a text, of those that the gateway has in memory or saw written lately
+    Keys {
+        /// The text; by default all keys
+        #[arg(default_value = "")]
+        text: String,
+    },
     /// Remove a value from every tier; the outcome of each is printed
     Delete {
         /// Its key
@@ -67,6 +73,7 @@ pub(super) async fn run(args: CacheArgs) -> anyhow::Result<Ended> {
     let answer = match args.command {
         CacheCommand::Get { key } => client.send(Method::GET, &Client::key_path(&key), none).await?,
         CacheCommand::Explain { key, json } => return explain::run(args.admin, &key, json).await,
+        CacheCommand::Keys { text } => return keys(args.admin, &text).await,
         CacheCommand::Delete { key } => client.send(Method::DELETE, &Client::key_path(&key), none).await?,
         CacheCommand::Put { key, value, file, ttl, codec } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -78,6 +85,15 @@ pub(super) async fn run(args: CacheArgs) -> anyhow::Result<Ended> {
         }
     };
     print(&answer)
+}
+
+async fn keys(admin: Admin, text: &str) -> anyhow::Result<Ended> {
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("contains", text).finish();
+    let answer = admin.send(Method::GET, &format!("/api/admin/keys?limit=1000&{query}"), Bytes::new()).await?;
+    match admin::body(&answer)? {
+        Ok(body) => admin::print(&body),
+        Err(ended) => Ok(ended),
+    }
 }
 
 fn payload(value: Option<String>, file: Option<PathBuf>) -> anyhow::Result<Bytes> {

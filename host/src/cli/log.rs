@@ -1,11 +1,11 @@
-//! `tiergate log level [FILTER]`.
+//! `tiergate log level [FILTER]` and `tiergate log tail`.
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use hyper::Method;
 
 use super::Ended;
-use super::admin::{self, Admin};
+use super::admin::{self, Admin, By};
 
 #[derive(Args, Debug)]
 pub(super) struct LogArgs {
@@ -13,6 +13,8 @@ pub(super) struct LogArgs {
     command: LogCommand,
     #[command(flatten)]
     admin: Admin,
+    #[command(flatten)]
+    by: By,
 }
 
 #[derive(Subcommand, Debug)]
@@ -22,15 +24,20 @@ enum LogCommand {
         /// What to log, such as `info` or `tiergate::tier=debug,info`
         filter: Option<String>,
     },
+    /// Print the last lines that were logged, the oldest first
+    Tail,
 }
 
 pub(super) async fn run(args: LogArgs) -> anyhow::Result<Ended> {
-    let LogCommand::Level { filter } = args.command;
-    let (method, body) = match filter {
-        None => (Method::GET, Bytes::new()),
-        Some(filter) => (Method::PUT, filter.into()),
+    let level = "/api/admin/log-level";
+    let (method, path, body) = match args.command {
+        LogCommand::Tail => (Method::GET, "/api/admin/log".to_owned(), Bytes::new()),
+        LogCommand::Level { filter: None } => (Method::GET, level.to_owned(), Bytes::new()),
+        LogCommand::Level { filter: Some(filter) } => {
+            (Method::PUT, format!("{level}?{}", args.by.query()), filter.into())
+        }
     };
-    let answer = args.admin.send(method, "/api/admin/log-level", body).await?;
+    let answer = args.admin.send(method, &path, body).await?;
     match admin::body(&answer)? {
         Ok(body) => admin::print(&body),
         Err(ended) => Ok(ended),

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use hyper::{Method, StatusCode};
 
 use super::Ended;
-use super::admin::{self, Admin};
+use super::admin::{self, Admin, By};
 use super::plugin_kit::{self, KitCommand};
 use crate::plugin::{self, PluginSpec};
 
@@ -22,9 +22,8 @@ pub(super) struct PluginArgs {
     command: AnyCommand,
     #[command(flatten)]
     admin: Admin,
-    /// Who asks, for the audit log; by default this user
-    #[arg(long, global = true, value_name = "NAME")]
-    by: Option<String>,
+    #[command(flatten)]
+    by: By,
 }
 
 #[derive(Subcommand, Debug)]
@@ -114,7 +113,7 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Ended> {
         AnyCommand::Kit(command) => return plugin_kit::run(command).await,
         AnyCommand::Operate(command) => command,
     };
-    let by = args.by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
+    let by = args.by.name();
     let step = |slot: &str, step: &str, more: &[(&str, &str)]| {
         let slot = percent_encoding::utf8_percent_encode(slot, percent_encoding::NON_ALPHANUMERIC);
         let mut query = url::form_urlencoded::Serializer::new(String::new());

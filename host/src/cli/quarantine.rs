@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 
 use super::Ended;
-use super::admin::{self, Admin};
+use super::admin::{self, Admin, By};
 
 #[derive(Args, Debug)]
 pub(super) struct QuarantineArgs {
@@ -13,6 +13,8 @@ pub(super) struct QuarantineArgs {
     command: QuarantineCommand,
     #[command(flatten)]
     admin: Admin,
+    #[command(flatten)]
+    by: By,
 }
 
 #[derive(Subcommand, Debug)]
@@ -36,7 +38,7 @@ pub(super) async fn run(args: QuarantineArgs) -> anyhow::Result<Ended> {
     let (method, path) = match args.command {
         QuarantineCommand::List => (Method::GET, "/api/admin/quarantine".to_owned()),
         QuarantineCommand::Show { id } => (Method::GET, one(id)),
-        QuarantineCommand::Delete { id } => (Method::DELETE, one(id)),
+        QuarantineCommand::Delete { id } => (Method::DELETE, format!("{}?{}", one(id), args.by.query())),
     };
     let answer = args.admin.send(method, &path, Bytes::new()).await?;
     match admin::body(&answer)? {

@@ -18,14 +18,16 @@ impl Doctor {
             .flat_map(|slot| [failing(slot, now), on_probation(slot)])
             .flatten()
             .collect();
-        match self.plugins.audit(AUDIT_READ_MAX) {
+        match self.plugins.audit().last(AUDIT_READ_MAX) {
             Ok(entries) => {
                 let rolled_back = entries.iter().filter(|entry| entry.step == "rollback" && entry.by == PROBATION);
                 let recent = rolled_back.filter(|entry| now.since(entry.at) < REMEMBERED);
                 findings.extend(recent.map(|entry| {
                     let why = entry.note.as_deref().unwrap_or(&entry.result);
-                    Code::PluginRolledBack
-                        .at(Place::plugin(&entry.slot), format!("{} ago: {why}", span(now.since(entry.at))))
+                    Code::PluginRolledBack.at(
+                        Place::plugin(entry.slot.as_deref().unwrap_or_default()),
+                        format!("{} ago: {why}", span(now.since(entry.at))),
+                    )
                 }));
             }
             Err(error) => {

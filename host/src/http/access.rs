@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
 use hyper::{Method, StatusCode};
 use subtle::ConstantTimeEq as _;
 
 use super::App;
 use super::listener::Listener;
 use super::respond::Refusal;
+use super::session::{self, Session};
 
 /// Random bytes in a token that is made here.
 const TOKEN_BYTES: usize = 32;
@@ -54,7 +55,7 @@ impl Secret {
     }
 
     /// Compares in constant time.
-    fn matches(&self, presented: &str) -> bool {
+    pub(super) fn matches(&self, presented: &str) -> bool {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
     }
 }
@@ -125,14 +126,47 @@ pub(super) fn is_known(listener: &Listener, host: &str, known: &[String]) -> boo
     listener.is_unix() || is_known_host(host, known)
 }
 
+/// Who asks the admin listener.
+pub(super) enum Caller {
+    /// Who presents the admin token.
+    Token,
+    /// Who logged in to the console.
+    Session(Session),
+}
+
 /// Lets a request to the admin listener pass, or says why not.
-pub(super) fn admin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn admin(app: &App, method: &Method, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    own_page(app, headers)?;
+    if headers.contains_key(AUTHORIZATION) || !headers.contains_key(COOKIE) {
+        bearer(headers, &app.admin_token, "the admin token (file `admin.token` in the data directory)")?;
+        return Ok(Caller::Token);
+    }
+    let session = session::find(&app.console, headers)?;
+    if !method.is_safe() {
+        session::may_change(&session, headers)?;
+    }
+    Ok(Caller::Session(session))
+}
+
+/// Refuses what calls the admin listener by an unknown name, or comes from a page of another origin.
+pub(super) fn own_page(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
     let host = host(headers)?;
     if !is_known_host(host, &app.config.hosts) {
         return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "unknown host".to_owned()));
     }
-    same_origin(headers, host)?;
-    bearer(headers, &app.admin_token, "the admin token (file `admin.token` in the data directory)")
+    same_origin(headers, host)
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// Who asks: whose session it is, or else who they say they are.
+    pub fn name(&self, said: Option<String>) -> String {
+        match self {
+            Self::Session(session) => session.by.clone(),
+            Self::Token => said.unwrap_or_else(|| "unknown".to_owned()),
+        }
+    }
 }
 
 /// What the client calls this gateway by.

@@ -10,6 +10,7 @@
 //! | `GET`, `PUT`, `DELETE /api/cache/{key}` | one value; `?ttl=` with `PUT` |
 //! | `POST /api/signals` | signals, as a JSON array or NDJSON |
 //! | `GET /healthz` | 200 while the process serves |
+//! | `GET /api/openapi.json` | this table for programs |
 //! | `GET /readyz` | 200 once the views are composed and every required document has had real data |
 
 use std::sync::LazyLock;
@@ -37,7 +38,7 @@ const VIEW_PREFIX: &str = "/api/dashboard/";
 
 const STREAM: &str = "/api/dashboard/stream";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Asset(usize),
     Root,
@@ -54,24 +55,26 @@ enum Route {
     Ready,
 }
 
+/// Routes that are no files.
+const FIXED: [(&str, Route); 12] = [
+    ("/", Route::Root),
+    ("/api/dashboard/live", Route::Live),
+    (STREAM, Route::Stream),
+    ("/ws", Route::Socket),
+    ("/api/dashboard/alerts", Route::Alerts),
+    ("/api/dashboard/beta-chart", Route::BetaChart),
+    ("/api/dashboard/perpetuals-pulse", Route::Perpetuals),
+    ("/api/coingecko/{*name}", Route::Coingecko),
+    ("/api/cache/{*key}", Route::Cache),
+    ("/api/signals", Route::Signals),
+    ("/healthz", Route::Health),
+    ("/readyz", Route::Ready),
+];
+
 static ROUTES: LazyLock<Router<Route>> = LazyLock::new(|| {
     let mut router = Router::new();
-    let assets = assets::ALL.iter().enumerate().map(|(at, asset)| (asset.path, Route::Asset(at)));
-    let fixed = [
-        ("/", Route::Root),
-        ("/api/dashboard/live", Route::Live),
-        (STREAM, Route::Stream),
-        ("/ws", Route::Socket),
-        ("/api/dashboard/alerts", Route::Alerts),
-        ("/api/dashboard/beta-chart", Route::BetaChart),
-        ("/api/dashboard/perpetuals-pulse", Route::Perpetuals),
-        ("/api/coingecko/{*name}", Route::Coingecko),
-        ("/api/cache/{*key}", Route::Cache),
-        ("/api/signals", Route::Signals),
-        ("/healthz", Route::Health),
-        ("/readyz", Route::Ready),
-    ];
-    for (path, route) in assets.chain(fixed) {
+    let assets = assets::MARKET.iter().enumerate().map(|(at, asset)| (asset.path, Route::Asset(at)));
+    for (path, route) in assets.chain(FIXED) {
         router.insert(path, route).expect("the routes above do not contradict each other");
     }
     router
@@ -115,7 +118,7 @@ pub(super) fn view_answer(request: &HeaderMap, snapshot: &Snapshot, now: Time) -
     answer
 }
 
-fn no_sniffing(answer: &mut Answer) {
+pub(super) fn no_sniffing(answer: &mut Answer) {
     answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
@@ -133,7 +136,7 @@ async fn route(app: &App, request: Request<Incoming>, stop: watch::Receiver<bool
     match *found.value {
         Route::Asset(at) => {
             allow(&request, &[Method::GET])?;
-            Ok(assets::answer(at, request.headers()))
+            Ok(assets::MARKET[at].answer(request.headers()))
         }
         Route::Root => {
             allow(&request, &[Method::GET])?;
@@ -261,7 +264,7 @@ fn wrong_method(request: &Request<Incoming>, methods: &[Method]) -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", message)
 }
 
-fn redirect(to: &'static str) -> Answer {
+pub(super) fn redirect(to: &'static str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::FOUND;
     answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
@@ -276,4 +279,26 @@ fn without_body(answer: Answer) -> Answer {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(head, Full::new(Bytes::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else_is() {
+        let document: Value = serde_json::from_slice(include_bytes!("openapi/data.json")).expect("JSON");
+        let described: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
+        let route = |path: &str| ROUTES.at(&path.replace(['{', '}'], "")).ok().map(|found| *found.value);
+        for path in &described {
+            // A file's name stands for all of them.
+            assert!(path.contains("{file}") || route(path).is_some() || view(path).is_some(), "{path} is no route");
+        }
+        for view in VIEWS {
+            assert!(described.contains(&&format!("{VIEW_PREFIX}{view}")), "{view} is not described");
+        }
+        for (path, wanted) in FIXED {
+            assert!(described.iter().any(|path| route(path) == Some(wanted)), "{path} is not described");
+        }
+    }
 }

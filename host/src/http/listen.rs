@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Either;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -287,7 +286,7 @@ async fn connection(door: Arc<Door>, accepted: Accepted, mut stop: watch::Receiv
         async move {
             let Door { app, listener, requests, .. } = &*door;
             let answer: Streamed = match listener {
-                Listener::Admin(_) => admin::answer(app, request).await.map(Either::Left),
+                Listener::Admin(_) => admin::answer(app, request, end).await,
                 Listener::Data(_) | Listener::Unix(_) => data::answer(app, listener, request, end).await,
             };
             requests.answered(answer.status().as_u16());

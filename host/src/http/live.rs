@@ -37,10 +37,10 @@ use crate::telemetry::metrics;
 pub(super) type Streamed = Response<Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>>;
 
 /// How long a client waits before it connects again.
-const RETRY: &str = "retry: 2000\n\n";
+pub(super) const RETRY: &str = "retry: 2000\n\n";
 
 /// A proxy that buffers would hold events back; nginx and others heed this.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 

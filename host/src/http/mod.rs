@@ -6,12 +6,15 @@
 mod access;
 mod admin;
 mod assets;
+mod audit_api;
 mod body;
 mod cache_api;
 mod cached_api;
+mod console;
 mod data;
 mod doctor_api;
 mod explain_api;
+mod keys_api;
 mod lane;
 mod listen;
 mod listener;
@@ -22,6 +25,7 @@ mod plugins_api;
 mod quarantine_api;
 mod recovery_api;
 mod respond;
+mod session;
 mod signals_api;
 mod socket;
 mod splitter;
@@ -37,6 +41,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 pub use access::{Secret, token_file};
+pub use console::{Console, compose};
 pub use listen::{Bound, serve};
 pub use listener::Listener;
 pub use tls::{Files as TlsFiles, TlsError};
@@ -120,6 +125,8 @@ pub struct App {
     pub admin_token: Secret,
     /// Swaps plugins for the admin listener.
     pub plugins: Arc<Operator>,
+    /// The operator's console.
+    pub console: Arc<Console>,
     /// What goes on beside the listeners.
     pub workers: Workers,
     /// Looks for what is wrong, for the admin listener.

@@ -10,24 +10,22 @@
 //!
 //! `GET .../report` tells what the version beside the active one has found; `GET .../tape` is the last calls, as a file.
 //!
-//! `?by=` says who asks, for the audit log. 404: no such slot or nothing there; 422: refused, with the reason and the fix.
+//! `?by=` says who asks, for the audit log; a session of the console has its own name. 404: no such slot or nothing there; 422: refused, with the reason and the fix.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use serde_json::json;
 
 use super::App;
+use super::access::Caller;
 use super::body::Pieces;
 use super::respond::{self, Answer, Refusal};
 use crate::plugin::{FILE_BYTES_MAX, Operator, SIGNATURE_BYTES_MAX, SwapError};
+use crate::telemetry::audit;
 
 pub(super) const PREFIX: &str = "/api/admin/plugins/";
-
-/// Entries of the audit log that are answered.
-const AUDIT_MAX: usize = 1_000;
 
 /// What the query may say.
 #[derive(Default)]
@@ -41,7 +39,7 @@ struct Query {
 }
 
 /// Carries one step out.
-pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Answer, Refusal> {
+pub(super) async fn post(app: &App, caller: &Caller, request: Request<Incoming>) -> Result<Answer, Refusal> {
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
     let no_route = || {
         let message = format!("there is no route `POST {PREFIX}{}`", path.escape_default());
@@ -49,7 +47,7 @@ pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Answer
     };
     let (slot, step) = path.split_once('/').ok_or_else(no_route)?;
     let slot = percent_encoding::percent_decode_str(slot).decode_utf8_lossy();
-    let query = Query::read(request.uri().query().unwrap_or_default())?;
+    let query = Query::read(request.uri().query().unwrap_or_default(), caller)?;
     let component = if step == "load" {
         let body = Pieces::new(request.into_body(), app.config.body_pause_max);
         body.whole(usize::try_from(FILE_BYTES_MAX.as_u64()).unwrap_or(usize::MAX)).await?
@@ -111,12 +109,6 @@ pub(super) async fn get(app: &App, path: &str) -> Result<Answer, Refusal> {
     }
 }
 
-/// What was done to plugins.
-pub(super) fn audit(app: &App) -> Result<Answer, Refusal> {
-    let entries = app.plugins.audit(AUDIT_MAX).map_err(refusal)?;
-    Ok(respond::json(StatusCode::OK, &json!({ "audit": entries })))
-}
-
 fn refusal(error: SwapError) -> Refusal {
     let (status, code) = match &error {
         SwapError::NoSlot { .. } => (StatusCode::NOT_FOUND, "no-slot"),
@@ -134,8 +126,8 @@ fn bad(message: String) -> Refusal {
 }
 
 impl Query {
-    fn read(query: &str) -> Result<Self, Refusal> {
-        let mut read = Self { by: "unknown".to_owned(), ..Self::default() };
+    fn read(query: &str, caller: &Caller) -> Result<Self, Refusal> {
+        let (mut read, mut said) = (Self::default(), None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "signature" if value.len() as u64 > SIGNATURE_BYTES_MAX => {
@@ -143,7 +135,7 @@ impl Query {
                 }
                 "signature" => read.signature = Some(value.into_owned()),
                 "sha256" => read.sha256 = Some(value.into_owned()),
-                "by" => read.by = value.chars().filter(|c| !c.is_control()).take(100).collect(),
+                "by" => said = Some(audit::name(&value)),
                 "fresh" => {
                     read.fresh = value.parse().map_err(|_| bad("`fresh` must be true or false".to_owned()))?;
                 }
@@ -158,6 +150,7 @@ impl Query {
                 other => return Err(bad(format!("there is no parameter `{}`", other.escape_default()))),
             }
         }
+        read.by = caller.name(said);
         Ok(read)
     }
 }

@@ -3,15 +3,23 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::App;
+use super::access::Caller;
 use super::respond::{self, Answer, Refusal};
+use super::{App, audit_api};
 use crate::cache::quarantine::{BYTES_MAX, ENTRIES_MAX, Quarantined};
 use crate::record::DeleteOutcome;
+use crate::telemetry::audit::Entry;
 
 pub(super) const PATH: &str = "/api/admin/quarantine";
 
-/// `GET` of the list, `GET` and `DELETE` of one by its number.
-pub(super) async fn answer(app: &App, method: &Method, rest: &str) -> Result<Answer, Refusal> {
+/// `GET` of the list, `GET` and `DELETE` of one by its number; `?by=` says who deletes.
+pub(super) async fn answer(
+    app: &App,
+    caller: &Caller,
+    method: &Method,
+    rest: &str,
+    query: Option<&str>,
+) -> Result<Answer, Refusal> {
     let id = match rest.strip_prefix('/') {
         None if rest.is_empty() => None,
         Some(id) => Some(id.parse::<u64>().map_err(|_| unknown(id))?),
@@ -27,10 +35,18 @@ pub(super) async fn answer(app: &App, method: &Method, rest: &str) -> Result<Ans
             Some(quarantined) => Ok(respond::json(StatusCode::OK, &entry(&quarantined))),
             None => Err(unknown(id)),
         },
-        (&Method::DELETE, Some(id)) => match app.cache.remove_quarantined(id).await {
-            None => Err(unknown(id)),
-            Some((quarantined, outcome)) => removed(&quarantined, &outcome),
-        },
+        (&Method::DELETE, Some(id)) => {
+            let by = audit_api::by(caller, query)?;
+            let (quarantined, outcome) = app.cache.remove_quarantined(id).await.ok_or_else(|| unknown(id))?;
+            let Quarantined { tier, key, digest, .. } = &quarantined;
+            let what = format!("{} bytes of `{key}` in {tier}, SHA-1 {}", quarantined.bytes_len, digest.hex());
+            let result = match outcome.reason() {
+                None => outcome.label().to_owned(),
+                Some(why) => format!("{}: {why}", outcome.label()),
+            };
+            audit_api::note(app, Entry { result, ..Entry::done("quarantine-delete", what, &by) }).await?;
+            removed(&quarantined, &outcome)
+        }
         _ => Err(no_route(method, rest)),
     }
 }

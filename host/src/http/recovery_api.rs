@@ -13,9 +13,13 @@ const ITEMS_LISTED_MAX: usize = 1_000;
 
 /// Every lane.
 pub(super) fn list(app: &App) -> Answer {
+    respond::json(StatusCode::OK, &json!({ "lanes": lanes(app, ITEMS_LISTED_MAX) }))
+}
+
+/// Every lane, with at most so many items of each.
+pub(super) fn lanes(app: &App, items_max: usize) -> Vec<Value> {
     let now = Time::now();
-    let lanes: Vec<Value> = app.cache.recovery(ITEMS_LISTED_MAX).iter().map(|status| lane(status, now)).collect();
-    respond::json(StatusCode::OK, &json!({ "lanes": lanes }))
+    app.cache.recovery(items_max).iter().map(|status| lane(status, now)).collect()
 }
 
 fn lane(lane: &LaneStatus, now: Time) -> Value {

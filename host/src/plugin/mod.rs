@@ -8,7 +8,6 @@
 
 mod aggregator;
 mod answer;
-mod audit;
 mod bindings;
 mod builtin;
 mod call;
@@ -48,7 +47,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use aggregator::AggregatorSlot;
-pub use audit::Entry as AuditEntry;
 pub use builtin::component as built_in;
 pub use codec::CodecRouter;
 pub use config::{Config, PluginSpec, Probation};

@@ -8,6 +8,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, registry, reload};
 
+use super::tail::Tail;
+
 /// The longest directives that are taken while it runs, in bytes.
 pub const LEVEL_BYTES_MAX: usize = 4_096;
 
@@ -73,8 +75,8 @@ pub fn start(filter: EnvFilter, format: Format) {
     let (filter, reloading) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let started = match format {
-        Format::Text => registry().with(filter).with(lines).try_init(),
-        Format::Json => registry().with(filter).with(lines.json().flatten_event(true)).try_init(),
+        Format::Text => registry().with(filter).with(Tail).with(lines).try_init(),
+        Format::Json => registry().with(filter).with(Tail).with(lines.json().flatten_event(true)).try_init(),
     };
     match started {
         Ok(()) if RELOADING.set(reloading).is_ok() => {}

@@ -10,14 +10,14 @@ use crate::record::{DeleteOutcome, Key, ReadOutcome, Repair, TierName, WriteOutc
 
 const WRITES: &str = "tiergate_writes_total";
 const DELETES: &str = "tiergate_deletes_total";
-const READS: &str = "tiergate_reads_total";
+pub(super) const READS: &str = "tiergate_reads_total";
 const COPIES: &str = "tiergate_copies_total";
 const TIER_READS: &str = "tiergate_tier_reads_total";
 const TIER_ANSWERS: &str = "tiergate_tier_answers";
 const TIER_FAILURES: &str = "tiergate_tier_failures_total";
 const BREAKER_OPEN: &str = "tiergate_breaker_open";
 const BREAKER_TURNS: &str = "tiergate_breaker_transitions_total";
-const RECOVERY_DEPTH: &str = "tiergate_recovery_depth";
+pub(super) const RECOVERY_DEPTH: &str = "tiergate_recovery_depth";
 const RECOVERY_BYTES: &str = "tiergate_recovery_bytes";
 const RECOVERY_AGE: &str = "tiergate_recovery_oldest_age_seconds";
 const RECOVERIES: &str = "tiergate_recovery_total";
@@ -29,7 +29,7 @@ const SOURCE_FETCHES: &str = "tiergate_source_fetches_total";
 const SOURCE_FETCH_SECONDS: &str = "tiergate_source_fetch_seconds";
 const SIGNALS: &str = "tiergate_signals_total";
 const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
-const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
+pub(super) const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
 const WORKER_RESTARTS: &str = "tiergate_worker_restarts_total";
 const CONNECTIONS: &str = "tiergate_connections";
 const STREAMS: &str = "tiergate_streams";
@@ -45,7 +45,7 @@ const CHANGES_MISSED: &str = "tiergate_changes_missed_total";
 const SIGNALS_MISSED: &str = "tiergate_signals_missed_total";
 const PUBLISHES: &str = "tiergate_publishes";
 const HINTS: &str = "tiergate_hints_total";
-const AGE: &str = "cache_age_seconds";
+pub(super) const AGE: &str = "cache_age_seconds";
 const VERIFIED_AGE: &str = "tier_last_verified_write_age_seconds";
 
 /// Seconds, from a cheap call to a slow tier.

@@ -111,6 +111,11 @@ impl Memory {
         }
     }
 
+    /// The keys of all records, dead ones among them.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
     /// The live record of `key`.
     pub fn get(&self, key: &Key) -> Option<Arc<Record>> {
         let entry = self.entries.get(key)?;

@@ -28,6 +28,7 @@ let frame = null;
 
 function draw() {
   frame = null;
+  document.body.removeAttribute("data-empty");
   setSections(live.sections);
   for (const [id, { show, from }] of Object.entries(PARTS)) {
     if (!all && !from.some((member) => changed.has(member))) continue;
@@ -82,6 +83,7 @@ function tell() {
 
 function say(name, label, title = "", words = "") {
   document.body.dataset.link = name;
+  if (name !== "connecting") document.body.removeAttribute("data-empty");
   put($("link"), label);
   $("banner").hidden = !title;
   put($("banner-title"), title);

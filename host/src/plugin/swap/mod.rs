@@ -36,7 +36,6 @@ use std::sync::{self, Arc, PoisonError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
-use super::audit::{Audit, Entry};
 use super::config::Config;
 use super::error::PluginError;
 use super::loader::Loader;
@@ -45,6 +44,7 @@ use super::slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
 use super::store::{Held, Store};
 use super::{Plugins, runtime_error};
 use crate::record::Time;
+use crate::telemetry::audit::{Audit, Entry};
 
 /// Swaps plugins while they serve.
 pub struct Operator {
@@ -53,7 +53,7 @@ pub struct Operator {
     loader: Arc<Loader>,
     cache_dir: PathBuf,
     store: Store,
-    audit: Audit,
+    audit: Arc<Audit>,
     /// What the last companion of each slot had found.
     reports: sync::Mutex<BTreeMap<String, Report>>,
     /// Counts the swaps that were carried out.
@@ -134,7 +134,7 @@ impl Operator {
         let cache_dir = data_dir.join("compiled");
         let of_store = |error: io::Error| vec![runtime_error(format!("{}: {error}", data_dir.display()))];
         let store = Store::open(&data_dir.join("plugins")).map_err(of_store)?;
-        let audit = Audit::open(&data_dir.join("audit.jsonl")).map_err(of_store)?;
+        let audit = Arc::new(Audit::open(&data_dir.join("audit.jsonl")).map_err(of_store)?);
         let loader = super::start(&config, &cache_dir).map_err(|error| vec![runtime_error(format!("{error:#}"))])?;
         let plugins = Plugins::load_with(&config, &loader, Some(&store))?;
         let (loader, reports, turn) = (Arc::new(loader), sync::Mutex::default(), Mutex::default());
@@ -272,13 +272,9 @@ impl Operator {
         discarded
     }
 
-    /// The last `max` steps, the newest first.
-    ///
-    /// # Errors
-    ///
-    /// When the log cannot be read.
-    pub fn audit(&self, max: usize) -> Result<Vec<Entry>, SwapError> {
-        Ok(self.audit.last(max)?)
+    /// Where every step is written down.
+    pub const fn audit(&self) -> &Arc<Audit> {
+        &self.audit
     }
 
     fn status_of(&self, slot: &str) -> Result<SlotStatus, SwapError> {
@@ -345,8 +341,8 @@ impl Operator {
             Some(about) => (Some(about.plugin), about.version, Some(about.sha256)),
             None => (None, None, None),
         };
-        let (at, by, step, slot) = (Time::now(), by.to_owned(), step.to_owned(), slot.to_owned());
-        Ok(self.audit.add(&Entry { at, by, step, slot, plugin, version, sha256, result, note })?)
+        let (at, by, step, slot) = (Time::now(), by.to_owned(), step.to_owned(), Some(slot.to_owned()));
+        Ok(self.audit.add(&Entry { at, by, step, slot, what: None, plugin, version, sha256, result, note })?)
     }
 
     fn reports(&self) -> sync::MutexGuard<'_, BTreeMap<String, Report>> {
@@ -427,7 +423,7 @@ mod tests {
     }
 
     async fn last_step(operator: &Operator) -> Entry {
-        operator.audit(1).unwrap().remove(0)
+        operator.audit().last(1).unwrap().remove(0)
     }
 
     #[tokio::test(flavor = "multi_thread")]

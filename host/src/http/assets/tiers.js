@@ -1,0 +1,63 @@
+// The tiers, where reads were answered, and the gateways.
+
+import { fixed, list, number, percent, span } from "./format.js";
+import { $, keyed, put } from "./page.js";
+
+const WORDS = { hit: "a tier", miss: "nothing: a miss", unavailable: "nothing: a tier did not answer" };
+
+function breaker(told) {
+  if (!told) return "no breaker";
+  const { state, why, window, for_seconds: lasting } = told;
+  const counted = `${window.failed} of ${window.calls} failed, ${window.slow} slow`;
+  return state === "closed" ? counted : `${state.replace("_", "-")} for ${span(lasting)}: ${why ?? "no reason given"}`;
+}
+
+function stateOf({ state, breakers }) {
+  if (!state.answers) return ["missing", "Does not answer"];
+  const open = ["read", "write"].filter((side) => breakers && breakers[side].state !== "closed");
+  return open.length ? ["stale", `Answers; ${open.join(" and ")} breaker open`] : ["live", "Answers"];
+}
+
+function waiting(lane) {
+  if (!lane) return null;
+  if (lane.depth === 0) return "nothing";
+  return `${lane.depth} keys, the oldest for ${span(lane.oldest_seconds ?? 0)}`;
+}
+
+export function showTiers({ tiers, lanes, reads }) {
+  keyed($("tier-list"), list(tiers), (tier) => tier.name, "tier-row", ({ root, fields }, tier) => {
+    const [standing, words] = stateOf(tier);
+    root.dataset.state = standing;
+    put(fields.name, tier.name);
+    put(fields.badge, words);
+    put(fields.summary, tier.state.answers ? tier.summary : `${tier.summary}: ${tier.state.error}`);
+    const took = number(tier.state.took_ms);
+    put(fields.latency, took === null ? null : `${fixed(took, 1)} ms`);
+    const verified = number(tier.last_verified_write?.age_seconds);
+    put(fields.verified, verified === null ? null : `${span(verified)} ago`);
+    put(fields.read, breaker(tier.breakers?.read));
+    put(fields.write, breaker(tier.breakers?.write));
+    put(fields.lane, waiting(list(lanes).find((lane) => lane.tier === tier.name)));
+    put(fields.server, tier.state.version ?? null);
+  });
+  const all = Object.values(reads).reduce((sum, count) => sum + count, 0);
+  const parts = Object.entries(reads).sort(([, one], [, other]) => other - one);
+  keyed($("reads"), parts, ([what]) => what, "part-row", ({ fields }, [what, count]) => {
+    // Before anybody has read there is no share, rather than one of 0.
+    const part = all > 0 ? (count / all) * 100 : null;
+    put(fields.name, WORDS[what] ?? what);
+    put(fields.value, percent(part, part < 10 ? 1 : 0));
+    fields.bar.style.setProperty("--from", 0);
+    fields.bar.style.setProperty("--to", part ?? 0);
+  });
+}
+
+export function showGateways({ gateways }) {
+  keyed($("gateway-list"), list(gateways), (gateway) => gateway.name, "gateway-row", ({ root, fields }, gateway) => {
+    root.dataset.state = gateway.ready && !gateway.degraded ? "live" : "stale";
+    put(fields.name, gateway.name);
+    put(fields.note, `version ${gateway.version}, up for ${span(gateway.up_seconds)}`);
+    const standing = gateway.ready ? "Ready" : "Waits for its producers";
+    put(fields.badge, gateway.degraded ? `Degraded: ${gateway.degraded}` : standing);
+  });
+}

@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn a_key_that_is_written_through_a_gateway_and_past_it_is_told_and_one_that_is_not_is_not() {
         let (through, past) = (written("k", "aggregator", "stored", ""), written("k", FOREIGN, "found", ""));
-        assert_eq!(codes(&[through.clone()]), []);
-        assert_eq!(codes(&[past.clone()]), []);
+        assert_eq!(codes(std::slice::from_ref(&through)), []);
+        assert_eq!(codes(std::slice::from_ref(&past)), []);
         assert_eq!(codes(&[through, past]), [("foreign-writer".into(), Place::key("k"))]);
     }
 }

@@ -44,6 +44,7 @@ fn get(criterion: &mut Criterion) {
         deadline: Duration::from_millis(250),
         memory_bytes_max: 64 << 20,
         recovery: Default::default(),
+        verify_every: Duration::from_secs(5),
     };
     let cache = Builder::new(config, plugins.codecs.clone()).build(Vec::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

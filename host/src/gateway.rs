@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
+use crate::doctor::Doctor;
 use crate::http::{self, App, Bound, Secret};
 use crate::market::{Market, MarketError};
 use crate::plugin::{Operator, PluginError, PluginSpec, Plugins, Watch};
@@ -87,6 +88,8 @@ impl Gateway {
             .map_err(|error| Mistakes(vec![Mistake::new("plugins.warmer", error)]))?;
         let plugins = Arc::new(plugins);
         let watch = watch_plugins(config.plugins.watch.as_deref(), &config.data_dir, &plugins)?;
+        let value_bytes_max = config.http.value_bytes_max;
+        let doctor = Doctor::new(config.doctor, value_bytes_max, cache.clone(), market.clone(), plugins.clone());
         let app = App {
             streams: Arc::new(Semaphore::new(config.http.streams_max)),
             config: config.http,
@@ -98,6 +101,7 @@ impl Gateway {
             admin_token,
             plugins,
             workers: Workers::default(),
+            doctor,
         };
         Ok(Self { app: Arc::new(app), bound, market, warm, watch })
     }

@@ -7,6 +7,7 @@
 //! - [`gateway`]: builds all rooms from the configuration, serves, drains.
 //! - [`supervisor`]: begins work again that died.
 //! - [`http`]: listeners, routes, answers. [`client`]: the way in for producers that speak HTTP; [`demo`] is one.
+//! - [`doctor`]: what is wrong with a live deployment; reads what the others publish.
 //! - [`market`]: signals in, documents out, documents composed into views.
 //! - [`warm`]: asks the warmer plugin for a plan, checks it, carries it out.
 //! - [`source`]: fetches origins over HTTP(S) and writes their answers into the cache.
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod gateway;
 pub mod http;
 pub mod kit;

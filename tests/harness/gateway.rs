@@ -297,6 +297,15 @@ impl Gateway {
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// What a subcommand that speaks to the admin listener prints, and its exit code.
+    pub async fn command(&self, words: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(binary());
+        command.args(words).args(["--admin", &format!("http://{}", self.admin), "--admin-token-file"]);
+        command.arg(self.data_dir().join("admin.token"));
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
     /// The mobile view.
     pub async fn mobile_data(&self) -> Value {
         self.get("/api/dashboard/mobile-data").await.json()

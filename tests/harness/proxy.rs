@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a server, which can be slow, or cut.
+//! A TCP proxy in front of a server, which can be slow, cut, or led to another server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub enum Line {
 pub struct Proxy {
     address: SocketAddr,
     line: watch::Sender<Line>,
+    /// The port that it leads to.
+    to: watch::Sender<u16>,
 }
 
 impl Proxy {
@@ -37,20 +39,21 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let (line, state) = watch::channel(Line::Good);
+        let (to, port) = watch::channel(to);
         tokio::spawn(async move {
             let mut ends = state.clone();
             loop {
                 tokio::select! {
                     accepted = listener.accept() => {
                         let Ok((client, _)) = accepted else { continue };
-                        tokio::spawn(pass(client, to, state.clone()));
+                        tokio::spawn(pass(client, port.clone(), state.clone()));
                     }
                     // Nobody holds the proxy any more.
                     ended = async { while ends.changed().await.is_ok() {} } => return ended,
                 }
             }
         });
-        Self { address, line }
+        Self { address, line, to }
     }
 
     /// Where it listens: `127.0.0.1:41234`.
@@ -67,14 +70,20 @@ impl Proxy {
     pub fn becomes(&self, line: Line) {
         self.line.send_replace(line);
     }
+
+    /// Leads to another server from now on; connections end.
+    pub fn lead_to(&self, port: u16) {
+        self.to.send_replace(port);
+    }
 }
 
-async fn pass(client: TcpStream, to: u16, mut line: watch::Receiver<Line>) {
+async fn pass(client: TcpStream, mut to: watch::Receiver<u16>, mut line: watch::Receiver<Line>) {
     if *line.borrow() == Line::Cut {
         return;
     }
     // A server that is away is a connection that ends.
-    let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+    let port = *to.borrow_and_update();
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
         return;
     }
@@ -105,5 +114,6 @@ async fn pass(client: TcpStream, to: u16, mut line: watch::Receiver<Line>) {
         () = asks => {}
         () = answers => {}
         _ = line.wait_for(|line| *line == Line::Cut) => {}
+        _ = to.changed() => {}
     }
 }

@@ -135,3 +135,28 @@ async fn a_full_lane_is_told_to_the_writer() {
     assert_eq!(told, [(202, "queued"), (202, "queued"), (503, "failed"), (202, "queued")]);
     assert_eq!(gateway.metric("tiergate_recovery_total", &["memcached", "overflow"]).await, 1.0);
 }
+
+#[tokio::test]
+async fn what_a_full_store_or_one_with_another_password_refuses_waits_too() {
+    let redis = Redis::start().await;
+    let gateway = Gateway::with().tier(redis.url()).without_tasks().start().await;
+    let mut client = PlainRedis::connect(redis.port()).await;
+    for (name, setting, wrong, right) in [("full", "maxmemory", "1", "0"), ("locked", "requirepass", "another", "")] {
+        client.set_config(setting, wrong).await;
+        client.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        // More than are tried at once.
+        let keys: Vec<String> = (0..50).map(|n| format!("{name}:{n}")).collect();
+        for key in &keys {
+            let reply = gateway.send(Method::PUT, &format!("/api/cache/{key}?ttl=300"), &[], "1".into()).await;
+            assert_eq!((reply.status.as_u16(), reply.outcome("redis").as_str()), (202, "queued"), "{}", reply.text());
+        }
+        let breakers = gateway.admin_get("/api/admin/tiers").await.json()["tiers"][0]["breakers"].clone();
+        assert_eq!(breakers["write"]["state"], "closed", "a refusal is an answer: {breakers}");
+        assert_eq!(lane(&gateway, 0).await["depth"], 50);
+        client.set_config(setting, right).await;
+        is_empty(&gateway, 0).await;
+        for key in &keys {
+            assert_eq!(client.get(key).await.as_deref(), Some(&b"1"[..]), "{key}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ use super::history::{History, What};
 use super::policy::Policy;
 use super::quarantine::Quarantine;
 use super::record::{Circumstances, own_timestamp, record};
+use super::symptoms::Symptoms;
 use super::{Codec, DecodeError, Decoded};
 use crate::record::{Digest, Key, Origin, Record, Rejection, Repair, TierName, Time, Version};
 use crate::telemetry::metrics;
@@ -34,6 +35,7 @@ pub(super) struct Appraiser {
     sightings: Map<(TierName, Key), Sighting>,
     pub quarantine: Quarantine,
     pub history: Arc<History>,
+    pub symptoms: Symptoms,
 }
 
 /// What was last seen of a key in a tier.
@@ -84,6 +86,7 @@ impl Appraiser {
             sightings: Map::new(SIGHTINGS_MAX),
             quarantine: Quarantine::default(),
             history: Arc::new(History::new()),
+            symptoms: Symptoms::new(),
         }
     }
 
@@ -99,6 +102,12 @@ impl Appraiser {
             let version = Version(now.micros());
             self.sightings.insert(place, Sighting { stored: None, version, renewed: now, lifetime_end: None });
         }
+    }
+
+    /// What was last seen to be in a tier: its version, the end of its life, and when it was written, as far as that is known.
+    pub fn last_seen(&self, tier: &TierName, key: &Key) -> Option<(Version, Option<Time>, Time)> {
+        let last = self.sightings.get(&(tier.clone(), key.clone()))?;
+        last.stored.map(|_| (last.version, last.lifetime_end, last.renewed))
     }
 
     /// Notes that a tier took a value from this gateway: other bytes that appear next are a change.
@@ -194,6 +203,8 @@ impl Appraise for Appraiser {
                 return Err(Unworthy::Rejected(rejection.clone()));
             }
         };
+        self.symptoms.of_payload(key, Some(tier), &decoded, now);
+        self.symptoms.of_life(key, tier, payload);
         let rule = self.policy.of(key);
         let own = own_timestamp(&decoded, now);
         let (sighting, is_foreign) = self.sight((tier.clone(), key.clone()), stored, payload, own, now);

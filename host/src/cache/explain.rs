@@ -85,7 +85,7 @@ pub struct Serves {
 impl Cache {
     /// Explains `key`.
     pub async fn explain(&self, key: &Key) -> Explanation {
-        let deadline = Instant::now() + self.deadline;
+        let (begun, deadline) = (Time::now(), Instant::now() + self.deadline);
         let keys = std::slice::from_ref(key);
         let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, "explain"))).await;
         let now = Time::now();
@@ -100,7 +100,7 @@ impl Cache {
             waits: None,
         }];
         for (at, answer) in answers.into_iter().enumerate() {
-            tiers.push(self.place(at, key, answer));
+            tiers.push(self.place(at, key, answer, begun));
         }
         Explanation {
             policy: self.policy.of(key).clone(),
@@ -114,7 +114,7 @@ impl Cache {
         }
     }
 
-    fn place(&self, at: usize, key: &Key, answer: Result<Vec<Option<Found>>, String>) -> Place {
+    fn place(&self, at: usize, key: &Key, answer: Result<Vec<Option<Found>>, String>, begun: Time) -> Place {
         let tier = &self.tiers[at];
         let (mut stored_bytes, mut flags, mut is_noted) = (None, 0, false);
         let holds = match answer {
@@ -129,7 +129,7 @@ impl Cache {
                     Some(Found::Whole(record)) => stored_bytes = Some(record.bytes.len()),
                     None => {}
                 }
-                match self.judge(tier, key, found.as_ref()) {
+                match self.judge(tier, key, found.as_ref(), begun) {
                     Answer::Absent | Answer::Failed => Holds::Nothing,
                     Answer::Value(record) => Holds::Value(record),
                     Answer::Unjudged => Holds::Unjudged,

@@ -56,7 +56,7 @@ pub enum What {
 }
 
 /// Who wrote what this gateway did not.
-pub(super) const FOREIGN: &str = "foreign";
+pub const FOREIGN: &str = "foreign";
 
 /// Who writes what waited for a tier, in the name of its writer.
 pub(super) const RECOVERY: &str = "recovery";
@@ -133,6 +133,18 @@ impl History {
                 if (version, bytes_len) == (record.version, record.bytes.len()))
         };
         self.of(key).into_iter().find(|written| is_author(written) && is_it(written)).map(|written| written.from)
+    }
+
+    /// Every write since then that is remembered, by key.
+    pub fn since(&self, since: Time) -> Vec<(Key, Written)> {
+        let mut all = Vec::new();
+        for (key, writes) in self.0.iter() {
+            let writes = lock(&writes);
+            all.extend(
+                writes.iter().filter(|written| written.at >= since).map(|written| (key.clone(), written.clone())),
+            );
+        }
+        all
     }
 
     /// The last writes to `key`, the newest first.

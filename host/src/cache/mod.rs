@@ -7,6 +7,7 @@
 mod appraiser;
 mod bridge;
 mod codec;
+mod compare;
 mod explain;
 mod flight;
 mod history;
@@ -20,8 +21,11 @@ mod record;
 mod recovery;
 mod refill;
 mod survey;
+mod symptoms;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod vitals;
 mod write;
 
 use std::sync::Arc;
@@ -33,8 +37,9 @@ use quick_cache::sync::Cache as Map;
 use tokio::sync::broadcast;
 
 pub use codec::{Codec, DecodeError, Decoded};
+pub use compare::Apart;
 pub use explain::{Explanation, Holds, Place, Serves};
-pub use history::{What, Written};
+pub use history::{FOREIGN, What, Written};
 pub use owner::{OWNERS_MAX, Owner};
 pub use placeholder::NotPlaced;
 pub use policy::{KeyPolicy, Policy, PolicyError, TTL_MIN, TierTtls};
@@ -42,17 +47,22 @@ pub use propagation::{Degraded, HINTS_MAX};
 pub use read::{Read, Refreshed};
 pub use recovery::{LaneStatus, Limits, WaitingItem};
 pub use survey::{Holding, Reads, Survey};
+pub use symptoms::{Seen, Symptom};
+pub use verify::{Unverified, Verified};
+pub use vitals::{Evicted, Replaced};
 pub use write::{DeleteDied, Deleted, Put, PutOptions, Verdict};
 
 use crate::record::{Key, Record, TierName, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::disk::journal::{Journal, Waiting};
-use crate::tier::{Appraise, Floors, Memory, Tier};
+use crate::tier::{Appraise, Floors, Memory, Tier, canary};
 use appraiser::Appraiser;
 use flight::Flights;
 use history::History;
 use propagation::{Hints, Mode};
 use recovery::Lane;
+use verify::Verification;
+use vitals::Vitals;
 
 /// Keys whose last version, misses and last put-back are remembered; the coldest are forgotten beyond it.
 const KEYS_REMEMBERED_MAX: usize = 100_000;
@@ -71,6 +81,8 @@ pub struct Config {
     pub memory_bytes_max: u64,
     /// What may wait for one tier that does not answer.
     pub recovery: Limits,
+    /// How often a canary is written to each tier and read back.
+    pub verify_every: Duration,
 }
 
 /// The cache. Cheap to share behind an `Arc`.
@@ -80,6 +92,11 @@ pub struct Cache {
     tiers: Vec<Arc<dyn Tier>>,
     /// Which of `tiers` did not answer when last asked.
     failing: Vec<AtomicBool>,
+    /// What is known of the writes to each of `tiers`.
+    verifications: Vec<Verification>,
+    verify_every: Duration,
+    /// What was seen to happen to the server of each of `tiers`.
+    vitals: Vec<Vitals>,
     /// What waits for each of `tiers`.
     lanes: Vec<Lane>,
     /// Where that survives a crash.
@@ -153,6 +170,9 @@ impl Builder {
             journal: journal.clone(),
             memory: Arc::new(Memory::new(crate::tier::memory::Config { bytes_max: self.config.memory_bytes_max })),
             failing: tiers.iter().map(|_| AtomicBool::new(false)).collect(),
+            verifications: tiers.iter().map(|_| Verification::new()).collect(),
+            verify_every: self.config.verify_every,
+            vitals: tiers.iter().map(|_| Vitals::default()).collect(),
             tiers,
             history: self.appraiser.history.clone(),
             appraiser: self.appraiser,
@@ -190,12 +210,28 @@ impl Cache {
     /// Takes values that were kept from before a restart into memory, unless it has greater ones.
     pub fn recall(&self, kept: Vec<(Key, Arc<Record>)>) {
         let now = Time::now();
-        for (key, record) in kept {
+        for (key, record) in kept.into_iter().filter(|(key, _)| !canary::is_canary(key)) {
             self.saw(&key, record.version);
             if self.memory.set(&key, record.clone(), now) == WriteOutcome::Stored {
                 self.announce(Change::Value(key, record));
             }
         }
+    }
+
+    /// The largest value that memory holds, and its bytes.
+    pub fn largest(&self) -> Option<(Key, usize)> {
+        let sizes = self.memory.all_live(Time::now()).into_iter().map(|(key, record)| (key, record.bytes.len()));
+        sizes.max_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// Writes since then that are remembered, from anywhere, by key.
+    pub fn writes(&self, since: Time) -> Vec<(Key, Written)> {
+        self.history.since(since)
+    }
+
+    /// Who wrote `key` last, as far as is remembered.
+    pub fn last_writer(&self, key: &Key) -> Option<Arc<str>> {
+        self.history.of(key).into_iter().next().map(|written| written.from)
     }
 
     /// Whether values of `key` of this version were deleted.

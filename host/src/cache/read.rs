@@ -19,7 +19,7 @@ use crate::tier::{Found, Tier};
 
 /// A greater value is put back into a tier at most once per key and this span: a foreign writer that insists must not make
 /// the gateway fight it at full speed.
-const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// Keys that a tier is asked for in one call, under one deadline.
 pub(super) const KEYS_AT_ONCE: usize = 64;
@@ -132,7 +132,7 @@ impl Cache {
     }
 
     async fn refresh_some(&self, why: &'static str, keys: &[Key], all: &mut Vec<Refreshed>, copies: &mut Vec<Copy>) {
-        let deadline = Instant::now() + self.deadline;
+        let (begun, deadline) = (Time::now(), Instant::now() + self.deadline);
         let mut answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, why))).await;
         share_notes(&mut answers, keys.len());
         let bridged = self.bridge_copies(keys, &answers, deadline).await;
@@ -149,7 +149,7 @@ impl Cache {
                         failed.push((tier.name().clone(), why.clone()));
                         Answer::Failed
                     }
-                    Ok(found) => self.judge(tier, key, found.get(at).and_then(Option::as_ref)),
+                    Ok(found) => self.judge(tier, key, found.get(at).and_then(Option::as_ref), begun),
                 });
             }
             let answered = failed.len() < self.tiers.len();
@@ -210,15 +210,30 @@ impl Cache {
         }
     }
 
-    pub(super) fn judge(&self, tier: &Arc<dyn Tier>, key: &Key, found: Option<&Found>) -> Answer {
+    /// What a tier's answer to a look that began at `begun` is worth.
+    pub(super) fn judge(&self, tier: &Arc<dyn Tier>, key: &Key, found: Option<&Found>, begun: Time) -> Answer {
         match found {
             None => {
-                self.appraiser.saw_nothing(tier.name(), key, Time::now());
+                self.missed_below(tier.name(), key, begun);
                 Answer::Absent
             }
             Some(Found::Whole(record)) => Answer::Value(record.clone()),
             Some(Found::Shared(payload)) => self.judge_payload(tier.name(), key, payload),
         }
+    }
+
+    /// Takes note that a tier had nothing. A look that began before the last write to the tier does not tell.
+    fn missed_below(&self, tier: &TierName, key: &Key, begun: Time) {
+        let last = self.appraiser.last_seen(tier, key);
+        if last.is_some_and(|(_, _, renewed)| renewed >= begun) {
+            return;
+        }
+        let now = Time::now();
+        // A delete through this gateway raises the floor first.
+        if let Some((_, end, _)) = last.filter(|(version, ..)| !self.is_deleted(key, *version)) {
+            self.appraiser.symptoms.gone(key, tier, end, now);
+        }
+        self.appraiser.saw_nothing(tier, key, now);
     }
 
     /// Adopts the greatest value and notes which tiers need a copy of it.
@@ -258,7 +273,13 @@ impl Cache {
             let (record, why) = match (answer, held) {
                 (Answer::Absent, Some((from, held))) if at < from => (held, Why::Promotion),
                 (Answer::Junk, _) => (&record, Why::PutBack),
-                (Answer::Value(other), _) if is_lesser(other, &record, now) => (&record, Why::PutBack),
+                (Answer::Value(other), _) if is_lesser(other, &record, now) => {
+                    // What this gateway wrote itself is only on its way to be replaced.
+                    if self.history.writer_of(key, other).is_none() {
+                        self.appraiser.symptoms.lesser(key, self.tiers[at].name(), other, &record);
+                    }
+                    (&record, Why::PutBack)
+                }
                 _ => continue,
             };
             copies.push(Copy { key: key.clone(), record: record.clone(), tier: at, why });
@@ -310,7 +331,8 @@ impl Cache {
         if why == Why::PutBack {
             let place = (key.clone(), tier.name().clone());
             if self.put_back.get(&place).is_some_and(|last| now.since(last) < PUT_BACK_EVERY) {
-                return;
+                // Memory may be trusted for long: nobody else would notice that the tier still has the lesser value.
+                return self.hint_later(&key);
             }
             self.put_back.insert(place, now);
         }
@@ -325,6 +347,9 @@ impl Cache {
             }
             (Why::Promotion, WriteOutcome::Stored) => tracing::debug!(%key, tier = %tier.name(), "promoted"),
             (why, outcome) => {
+                if why == Why::PutBack && matches!(outcome, WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) {
+                    self.hint_later(&key);
+                }
                 tracing::debug!(%key, tier = %tier.name(), outcome = outcome.label(), "{} did not take", why.label())
             }
         }

@@ -16,7 +16,7 @@ use super::read::{KEYS_AT_ONCE, PROMOTED_LIFETIME_MIN, ask};
 use crate::record::{Key, Kind, Record, Time, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::breaker::probe;
-use crate::tier::{Found, Tier, TierError};
+use crate::tier::{Found, Tier, TierError, canary};
 
 /// How often tiers are asked which incarnation they are.
 const WATCHED_EVERY: Duration = Duration::from_secs(1);
@@ -33,14 +33,18 @@ struct Refilled {
 }
 
 impl Cache {
-    /// Watches the tiers for ever: probes those that do not answer, and fills those that come back empty.
+    /// Watches the tiers for ever: probes those that do not answer, fills those that come back empty, and verifies writes.
     pub async fn watch_tiers(self: Arc<Self>) {
-        join_all(self.tiers.iter().map(|tier| async { tokio::join!(probe(&**tier), self.watch_tier(tier)) })).await;
+        let cache = &*self;
+        join_all(cache.tiers.iter().enumerate().map(|(at, tier)| async move {
+            tokio::join!(probe(&**tier), cache.watch_tier(at, tier), cache.verify_always(at));
+        }))
+        .await;
         // Without tiers below memory there is nothing to watch.
         std::future::pending().await
     }
 
-    async fn watch_tier(&self, tier: &Arc<dyn Tier>) {
+    async fn watch_tier(&self, at: usize, tier: &Arc<dyn Tier>) {
         let mut ticks = interval(WATCHED_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut filled = None;
@@ -48,6 +52,7 @@ impl Cache {
             ticks.tick().await;
             // A tier that does not answer is told of by those who read it.
             let Ok(health) = tier.check().await else { continue };
+            self.vitals[at].note(&health, Time::now());
             let Some(incarnation) = health.incarnation.filter(|incarnation| filled.as_ref() != Some(incarnation))
             else {
                 continue;
@@ -91,7 +96,7 @@ impl Cache {
         let is_worth = |record: &Record| {
             record.kind == Kind::Real && record.wire().is_some() && record.remaining(now) >= PROMOTED_LIFETIME_MIN
         };
-        Ok(known.into_iter().filter(|(_, record)| is_worth(record)).collect())
+        Ok(known.into_iter().filter(|(key, record)| is_worth(record) && !canary::is_canary(key)).collect())
     }
 
     async fn refill_some(

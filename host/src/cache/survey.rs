@@ -49,7 +49,7 @@ impl Cache {
     pub async fn survey(&self, keys: &[Key]) -> Vec<Survey> {
         let mut all = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            let deadline = Instant::now() + self.deadline;
+            let (begun, deadline) = (Time::now(), Instant::now() + self.deadline);
             let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, "survey"))).await;
             let now = Time::now();
             for (at, key) in keys.iter().enumerate() {
@@ -60,7 +60,7 @@ impl Cache {
                     let found = answer.as_ref().map(|found| found.get(at).and_then(Option::as_ref));
                     let (holding, value) = match found {
                         Err(_) => (Holding::Unknown, None),
-                        Ok(found) => holding(self.judge(tier, key, found), found, now),
+                        Ok(found) => holding(self.judge(tier, key, found, begun), found, now),
                     };
                     tiers.push(holding);
                     record = record.into_iter().chain(value).max_by_key(|record| Order::of(record, now));

@@ -137,6 +137,7 @@ impl Cache {
         })?;
         metrics::repaired(key, &decoded.schema, &decoded.repairs);
         let now = Time::now();
+        self.appraiser.symptoms.of_payload(key, None, &decoded, now);
         let rule = self.policy.of(key);
         let ttl = options.ttl.map(|ttl| ttl.max(TTL_MIN));
         let own = own_timestamp(&decoded, now);
@@ -315,6 +316,9 @@ impl Cache {
         };
         if lesser {
             let outcome = tier.delete_exact(key, digest).await;
+            if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
+                self.appraiser.saw_nothing(tier.name(), key, Time::now());
+            }
             tracing::warn!(%key, tier = %tier.name(), outcome = outcome.label(), "the old value was removed from the tier that cannot take the new one");
         }
     }

@@ -31,6 +31,11 @@ pub(super) struct Admin {
 }
 
 impl Admin {
+    /// The admin listener at this URL, whose token is in this file.
+    pub fn at(admin: String, admin_token_file: Option<PathBuf>) -> Self {
+        Self { admin, admin_token_file }
+    }
+
     /// Sends one request.
     pub async fn send(self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Answer> {
         Ok(self.client()?.send(method, path, body).await?)

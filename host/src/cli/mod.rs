@@ -6,6 +6,7 @@ mod admin;
 mod cache;
 mod completions;
 mod config;
+mod doctor;
 mod explain;
 mod ingest;
 mod log;
@@ -55,6 +56,10 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Look at payloads that could not be decoded, and remove them from their store
     Quarantine(quarantine::QuarantineArgs),
+    /// Look for what is wrong with running gateways and the stores below them: what, where, evidence, fix
+    ///
+    /// Exit code: 0 nothing, or notes alone; 3 warnings; 1 problems.
+    Doctor(doctor::DoctorArgs),
     /// See and change what a running gateway logs
     Log(log::LogArgs),
     /// Compile a component for this gateway, which starts this itself
@@ -114,6 +119,7 @@ pub fn main() -> ExitCode {
             Some(Command::Config(args)) => config::run(args).await,
             Some(Command::Plugin(args)) => plugin::run(args).await,
             Some(Command::Quarantine(args)) => quarantine::run(args).await,
+            Some(Command::Doctor(args)) => doctor::run(args).await,
             Some(Command::Log(args)) => log::run(args).await,
             Some(Command::Completions(args)) => completions::run(&args),
             // Done above, without a runtime.

@@ -16,7 +16,7 @@ use crate::http::{Secret, TlsFiles};
 use crate::record::Key;
 use crate::telemetry::log;
 use crate::tier::breaker::{self, PROBE_EVERY_MAX};
-use crate::{http, market, plugin, source, warm};
+use crate::{doctor, http, market, plugin, source, warm};
 
 /// Wrong values that are set aside before the rest is no longer looked at.
 const MISTAKES_MAX: usize = 100;
@@ -36,6 +36,7 @@ pub(super) struct File {
     pub source: Vec<Source>,
     pub http: Http,
     pub plugins: Plugins,
+    pub doctor: Doctor,
     #[serde(deserialize_with = "log_config")]
     pub log: log::Config,
 }
@@ -48,6 +49,8 @@ pub(super) struct Cache {
     pub memory_bytes_max: ByteSize,
     #[serde(with = "humantime_serde")]
     pub watch_every: Duration,
+    #[serde(with = "humantime_serde")]
+    pub verify_every: Duration,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +104,13 @@ pub(super) struct Warmer {
     actions_max: u32,
     #[serde(with = "humantime_serde")]
     placeholder_ttl: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Doctor {
+    #[serde(with = "humantime_serde")]
+    silent_after: Duration,
 }
 
 #[derive(Deserialize)]
@@ -280,6 +290,7 @@ impl Default for Cache {
             deadline: Duration::from_millis(250),
             memory_bytes_max: ByteSize::mib(256),
             watch_every: Duration::from_millis(100),
+            verify_every: Duration::from_secs(5),
         }
     }
 }
@@ -382,6 +393,22 @@ impl Warmer {
             mistakes.push(Mistake::new("warmer.placeholder_ttl", "must be from 2s to 300s"));
         }
         warm::Config { every: self.every, actions_max: self.actions_max, placeholder_ttl: self.placeholder_ttl }
+    }
+}
+
+impl Default for Doctor {
+    fn default() -> Self {
+        let doctor::Config { silent_after } = doctor::Config::default();
+        Self { silent_after }
+    }
+}
+
+impl Doctor {
+    pub fn check(&self, mistakes: &mut Vec<Mistake>) -> doctor::Config {
+        if self.silent_after < Duration::from_secs(1) || self.silent_after > Duration::from_secs(24 * 3600) {
+            mistakes.push(Mistake::new("doctor.silent_after", "must be from 1s to 24h"));
+        }
+        doctor::Config { silent_after: self.silent_after }
     }
 }
 

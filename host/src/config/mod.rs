@@ -14,7 +14,7 @@ use crate::cache::{self, Policy};
 use crate::plugin;
 use crate::telemetry::log;
 use crate::tier::{breaker, disk, memcached, redis};
-use crate::{http, market, source, warm};
+use crate::{doctor, http, market, source, warm};
 
 /// The longest that a reader may be made to wait for a tier.
 const DEADLINE_MAX: Duration = Duration::from_secs(60);
@@ -38,6 +38,8 @@ pub struct Config {
     pub http: http::Config,
     /// See [`plugin::Config`].
     pub plugins: plugin::Config,
+    /// See [`doctor::Config`].
+    pub doctor: doctor::Config,
     /// See [`log::Config`].
     pub log: log::Config,
 }
@@ -133,6 +135,7 @@ impl Config {
             mistakes.push(Mistake::new("market.share_signals", market::MarketError::NoLog));
         }
         let warm = file.warmer.check(mistakes);
+        let doctor = file.doctor.check(mistakes);
         let plugins = file.plugins.check(mistakes);
         let sources = sources(file.source, &plugins, mistakes);
         if file.cache.watch_every < Duration::from_millis(10) || file.cache.watch_every > Duration::from_secs(1) {
@@ -140,6 +143,9 @@ impl Config {
         }
         if file.cache.deadline.is_zero() || file.cache.deadline > DEADLINE_MAX {
             mistakes.push(Mistake::new("cache.deadline", "must be more than 0s and at most 60s"));
+        }
+        if file.cache.verify_every < Duration::from_secs(1) || file.cache.verify_every > Duration::from_secs(60) {
+            mistakes.push(Mistake::new("cache.verify_every", "must be from 1s to 60s"));
         }
         Self {
             data_dir,
@@ -149,12 +155,14 @@ impl Config {
                 deadline: file.cache.deadline,
                 memory_bytes_max: file.cache.memory_bytes_max.as_u64(),
                 recovery: file.recovery.limits(),
+                verify_every: file.cache.verify_every,
             },
             market,
             warm,
             sources,
             http,
             plugins,
+            doctor,
             log: file.log,
         }
     }

@@ -3,10 +3,11 @@
 //! | route | answer |
 //! | --- | --- |
 //! | `GET /metrics` | Prometheus metrics |
-//! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits, its breakers |
+//! | `GET /api/admin/tiers` | every tier: whether it answers, its version and limits, its breakers, its last verified write |
 //! | `GET /api/admin/recovery` | what waits for tiers that did not take it |
 //! | `GET /api/admin/quarantine`, `GET` and `DELETE .../{id}` | see [`quarantine_api`] |
 //! | `GET /api/admin/explain/{key}` | what every tier holds of a key, its last writes, and what a reader would get |
+//! | `GET /api/admin/doctor`, `GET .../canary/{gateway}` | see [`doctor_api`] |
 //! | `GET`, `PUT /api/admin/log-level` | what is logged, per module |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
 //! | `POST /api/admin/plugins/{slot}/{load,shadow,use,rollback,discard}` | see [`plugins_api`] |
@@ -21,7 +22,7 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::respond::{self, Answer, Refusal};
-use super::{App, access, explain_api, log_api, plugins_api, quarantine_api, recovery_api};
+use super::{App, access, doctor_api, explain_api, log_api, plugins_api, quarantine_api, recovery_api};
 use crate::tier::breaker::Standing;
 
 /// Answers one request.
@@ -42,6 +43,10 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
         (&Method::GET, path) if path.starts_with(explain_api::PREFIX) => {
             let key = path[explain_api::PREFIX.len()..].to_owned();
             explain_api::get(app, &key).await.unwrap_or_else(Refusal::answer)
+        }
+        (&Method::GET, path) if path.starts_with(doctor_api::PATH) => {
+            let rest = path[doctor_api::PATH.len()..].to_owned();
+            doctor_api::get(app, &rest).await.unwrap_or_else(Refusal::answer)
         }
         (method, path) if path.starts_with(quarantine_api::PATH) => {
             let (method, rest) = (method.clone(), path[quarantine_api::PATH.len()..].to_owned());
@@ -71,7 +76,7 @@ pub(super) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
 }
 
 async fn tiers(app: &App) -> Value {
-    let checks = app.cache.tiers().iter().map(|tier| async move {
+    let checks = app.cache.tiers().iter().zip(app.cache.verified()).map(|(tier, verified)| async move {
         let state = match tier.check().await {
             Ok(health) => {
                 let facts: Map<String, Value> =
@@ -82,7 +87,14 @@ async fn tiers(app: &App) -> Value {
         };
         let breakers = tier.breakers().map(|both| json!({ "read": breaker(&both.read.standing()), "write": breaker(&both.write.standing()) }));
         let (name, summary) = (tier.name().as_str(), tier.summary());
-        json!({ "name": name, "summary": summary, "shared": tier.is_shared(), "state": state, "breakers": breakers })
+        let verified = json!({
+            "age_seconds": verified.age.as_secs_f64(), "ever": verified.ever,
+            "error": verified.failure.map(|why| why.to_string()),
+        });
+        json!({
+            "name": name, "summary": summary, "shared": tier.is_shared(), "state": state, "breakers": breakers,
+            "last_verified_write": verified,
+        })
     });
     let degraded = app.cache.degraded().map(|degraded| {
         let silent: Map<String, Value> =

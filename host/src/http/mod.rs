@@ -10,6 +10,7 @@ mod body;
 mod cache_api;
 mod cached_api;
 mod data;
+mod doctor_api;
 mod explain_api;
 mod lane;
 mod listen;
@@ -41,6 +42,7 @@ pub use listener::Listener;
 pub use tls::{Files as TlsFiles, TlsError};
 
 use crate::cache::Cache;
+use crate::doctor::Doctor;
 use crate::market::Market;
 use crate::plugin::Operator;
 use crate::source::Sources;
@@ -120,4 +122,6 @@ pub struct App {
     pub plugins: Arc<Operator>,
     /// What goes on beside the listeners.
     pub workers: Workers,
+    /// Looks for what is wrong, for the admin listener.
+    pub doctor: Doctor,
 }

@@ -115,6 +115,11 @@ impl Market {
         }))
     }
 
+    /// The keys of the documents that the dashboard is composed from.
+    pub fn document_keys(&self) -> Arc<[Key]> {
+        self.documents.keys()
+    }
+
     /// Composes the views again, though no document changed: another aggregator may compose them otherwise.
     pub fn recompose(&self) {
         self.renewed.notify_one();

@@ -21,6 +21,7 @@ use super::error::PluginError;
 use super::imports::Host;
 use super::limits::Limits;
 use super::loaded::{self, Loaded};
+use super::losses::Losses;
 use super::slot::{Identity, tell};
 use super::trust::{self, TrustedKeys};
 
@@ -161,6 +162,7 @@ fn identify(spec: &PluginSpec) -> Result<(Vec<u8>, Identity), PluginError> {
         sha256: "".into(),
         file: spec.path.clone(),
         config: Arc::new(spec.config.clone()),
+        losses: Losses::default(),
     };
     let bytes = read(spec).map_err(|why| identity.refused(why))?;
     let identity = Identity { sha256: hex(&Sha256::digest(&bytes)).into(), ..identity };

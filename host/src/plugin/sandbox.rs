@@ -180,5 +180,7 @@ pub(super) fn lost(identity: &Identity, call: Call, cause: Cause, error: Option<
     if let Some(error) = error {
         tell!(debug, identity, "{error:?}");
     }
-    identity.error(Some(call.name), cause)
+    let error = identity.error(Some(call.name), cause);
+    identity.losses.note(&error);
+    error
 }

@@ -9,6 +9,7 @@ use crate::record::Time;
 use crate::telemetry::plugin_metrics;
 
 use super::error::{Cause, PluginError};
+use super::losses::{Loss, Losses};
 use super::shadow::Mode;
 
 /// Generations that are kept for the way back; beyond it the oldest is discarded.
@@ -64,6 +65,8 @@ pub struct Identity {
     pub file: Option<PathBuf>,
     /// The operator's configuration for it.
     pub config: Arc<serde_json::Value>,
+    /// Its instances that were lost.
+    pub losses: Losses,
 }
 
 /// A slot as operators see it.
@@ -91,6 +94,8 @@ pub struct SlotStatus {
     pub previous: Vec<GenerationStatus>,
     /// What runs beside the active one and is not served.
     pub beside: Option<Beside>,
+    /// The last instances of the active one that were lost, the newest first.
+    pub losses: Vec<Loss>,
 }
 
 /// A version that runs beside the active one, as operators see it.
@@ -219,6 +224,7 @@ impl<P> Slot<P> {
             candidate: rack.candidate.as_ref().map(|candidate| candidate.status()),
             previous: rack.previous.iter().rev().map(|previous| previous.status()).collect(),
             beside,
+            losses: active.identity.losses.last(),
         }
     }
 
@@ -291,6 +297,7 @@ impl Identity {
             sha256: "00".into(),
             file: None,
             config: Arc::default(),
+            losses: Losses::default(),
         }
     }
 }

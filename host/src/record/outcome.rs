@@ -35,7 +35,7 @@ pub enum WriteOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     why: String,
-    is_outage: bool,
+    may_pass: bool,
 }
 
 /// Why a tier can never take a value.
@@ -172,20 +172,21 @@ impl WriteOutcome {
 // === impl Failure ===
 
 impl Failure {
-    /// The tier is out of reach, and may take the same when it is back. Other failures are its answer.
-    pub fn outage(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_outage: true }
+    /// The tier is out of reach, or refuses whatever it is brought: it may take the same later. Other failures are about the
+    /// value.
+    pub fn passing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), may_pass: true }
     }
 
-    /// Whether the tier was out of reach.
-    pub const fn is_outage(&self) -> bool {
-        self.is_outage
+    /// Whether the tier may take the same later.
+    pub const fn may_pass(&self) -> bool {
+        self.may_pass
     }
 }
 
 impl From<String> for Failure {
     fn from(why: String) -> Self {
-        Self { why, is_outage: false }
+        Self { why, may_pass: false }
     }
 }
 

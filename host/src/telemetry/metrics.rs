@@ -46,6 +46,7 @@ const SIGNALS_MISSED: &str = "tiergate_signals_missed_total";
 const PUBLISHES: &str = "tiergate_publishes";
 const HINTS: &str = "tiergate_hints_total";
 const AGE: &str = "cache_age_seconds";
+const VERIFIED_AGE: &str = "tier_last_verified_write_age_seconds";
 
 /// Seconds, from a cheap call to a slow tier.
 const BUCKETS: [f64; 14] = [1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0];
@@ -118,6 +119,11 @@ fn describe() {
         AGE,
         Unit::Seconds,
         "Age of the data of each dashboard document: now less its producer's timestamp"
+    );
+    describe_gauge!(
+        VERIFIED_AGE,
+        Unit::Seconds,
+        "Time since a write to the tier was read back on another connection; before the first one, since the start"
     );
     describe_histogram!(SNAPSHOT_SECONDS, Unit::Seconds, "Time to compose, encode and compress the dashboard's views");
 }
@@ -289,6 +295,11 @@ pub fn signals(accepted: usize, rejected: usize) {
 /// How old a document's data is.
 pub fn age(key: &Key, age: Duration) {
     gauge!(AGE, "key" => key.to_string()).set(age.as_secs_f64());
+}
+
+/// How long ago a write to a tier was verified.
+pub fn last_verified(tier: &TierName, age: Duration) {
+    gauge!(VERIFIED_AGE, "tier" => tier.to_string()).set(age.as_secs_f64());
 }
 
 /// How long a round of snapshots took.

@@ -12,13 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ConstantBuilder};
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use self::window::Window;
 use super::{Tier, TierError};
-use crate::record::{Digest, Key, Kind, Origin, Record, TierName, Time, Version};
+use crate::record::TierName;
 use crate::telemetry::metrics;
 
 /// Calls within the window below which their ratios say nothing.
@@ -224,6 +223,11 @@ impl Breaker {
         answer
     }
 
+    /// A call that takes longer than this is slow.
+    pub const fn slow(&self) -> Duration {
+        self.config.slow
+    }
+
     /// Whether calls go through.
     pub fn is_closed(&self) -> bool {
         self.phase.load(Relaxed) == Phase::Closed as u8
@@ -385,34 +389,6 @@ impl Drop for UnderWay<'_> {
             self.breaker.record(waited, Some(&TierError::Deadline(waited)));
         }
     }
-}
-
-/// The key that probes write. Its value lives seconds.
-pub const CANARY_KEY: &str = "tiergate:canary";
-
-/// How long a probe's value lives.
-const CANARY_LIFE: Duration = Duration::from_secs(10);
-
-/// What a probe writes.
-pub(super) fn canary(now: Time) -> (Key, Record) {
-    let bytes = Bytes::from(format!("{{\"probed_at_us\": {}}}", now.micros()));
-    let end = now.after(CANARY_LIFE);
-    let record = Record {
-        digest: Digest::of(&bytes),
-        bytes,
-        foreign: None,
-        kind: Kind::Real,
-        version: Version(now.micros()),
-        rank: 0,
-        schema: "canary".into(),
-        produced_at: now,
-        soft_expiry: end,
-        lifetime_end: end,
-        hard_expiry: end,
-        origin: Origin::Gateway("probe".into()),
-        repairs: [].into(),
-    };
-    (Key::new(CANARY_KEY).expect("a literal key"), record)
 }
 
 /// Probes `tier` for ever, whenever one of its breakers is not closed.

@@ -21,6 +21,8 @@ struct State {
     /// In the order of arrival.
     queue: VecDeque<Key>,
     waiting: HashSet<Key>,
+    /// Keys to be looked at again when [`Hints::ripen`] is called.
+    later: HashSet<Key>,
     /// How many writes of each key this gateway has under way.
     writing: HashMap<Key, usize>,
 }
@@ -34,7 +36,7 @@ pub(in crate::cache) struct Writing<'a> {
 
 /// Too many hints wait; this one was not kept.
 #[derive(Debug)]
-pub(super) struct Overflow;
+pub(in crate::cache) struct Overflow;
 
 // === impl Hints ===
 
@@ -52,6 +54,25 @@ impl Hints {
         state.waiting.insert(key);
         self.news.notify_one();
         Ok(())
+    }
+
+    /// Keeps a hint for [`ripen`](Self::ripen).
+    pub(in crate::cache) fn add_later(&self, key: &Key) -> Result<(), Overflow> {
+        let mut state = self.state();
+        if state.later.contains(key) {
+            return Ok(());
+        }
+        if state.later.len() == HINTS_MAX {
+            return Err(Overflow);
+        }
+        state.later.insert(key.clone());
+        Ok(())
+    }
+
+    /// Lets what was kept for later be looked at now.
+    pub(super) fn ripen(&self) -> Result<(), Overflow> {
+        let later = std::mem::take(&mut self.state().later);
+        later.into_iter().try_for_each(|key| self.add(key))
     }
 
     /// The next keys to look at, once there are some.
@@ -146,6 +167,21 @@ mod tests {
         assert!(hints.state().take(64).is_empty());
         drop(second);
         assert_eq!(hints.next(64).await, [written]);
+    }
+
+    #[test]
+    fn what_is_hinted_at_for_later_waits_until_then_and_has_a_bound_of_its_own() {
+        let hints = Hints::default();
+        for n in 0..HINTS_MAX {
+            hints.add_later(&key(n)).unwrap();
+        }
+        hints.add_later(&key(0)).unwrap();
+        hints.add_later(&key(HINTS_MAX)).unwrap_err();
+        assert!(hints.state().take(64).is_empty());
+        hints.ripen().unwrap();
+        assert_eq!(hints.state().take(HINTS_MAX + 1).len(), HINTS_MAX);
+        hints.ripen().unwrap();
+        assert!(hints.state().take(64).is_empty(), "once");
     }
 
     #[test]

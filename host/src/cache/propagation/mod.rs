@@ -21,7 +21,7 @@ pub use mode::Degraded;
 pub(super) use mode::Mode;
 
 use super::flight::landed;
-use super::read::{KEYS_AT_ONCE, MEMORY};
+use super::read::{KEYS_AT_ONCE, MEMORY, PUT_BACK_EVERY};
 use super::{Cache, Change, Read};
 use crate::record::{Digest, Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
 use crate::telemetry::metrics;
@@ -95,7 +95,7 @@ impl Cache {
     pub async fn propagate(self: Arc<Self>) {
         let ear: Arc<dyn Hear> = Arc::new(Ear(Arc::downgrade(&self)));
         let telling = join_all(self.tiers.iter().map(|tier| tier.tell(ear.clone())));
-        tokio::join!(telling, self.follow_hints(), self.make_up());
+        tokio::join!(telling, self.follow_hints(), self.look_again(), self.make_up());
     }
 
     /// Why memory is not trusted now, if it is not.
@@ -122,8 +122,30 @@ impl Cache {
 
     fn hint(&self, key: Key) {
         if self.hints.add(key).is_err() {
-            self.mode.missed(format!("more than {HINTS_MAX} keys changed faster than they could be looked at"));
+            self.overflowed();
         }
+    }
+
+    /// Looks at `key` again after [`PUT_BACK_EVERY`], because a tier could not be given the greater value now.
+    pub(super) fn hint_later(&self, key: &Key) {
+        if self.hints.add_later(key).is_err() {
+            self.overflowed();
+        }
+    }
+
+    async fn look_again(&self) {
+        let mut ticks = interval(PUT_BACK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.hints.ripen().is_err() {
+                self.overflowed();
+            }
+        }
+    }
+
+    fn overflowed(&self) {
+        self.mode.missed(format!("more than {HINTS_MAX} keys changed faster than they could be looked at"));
     }
 
     async fn follow_hints(self: &Arc<Self>) {

@@ -1,4 +1,5 @@
-//! Recovery: what a tier could not take while it did not answer waits in its lane, and is written when the tier is back.
+//! Recovery: what a tier could not take while it did not answer, or refused whatever it was brought, waits in its lane, and is
+//! written when the tier is back.
 //!
 //! A lane holds the greatest record of each key, and before it the delete that came meanwhile. They are played through the
 //! same compare-and-set as any write, so that what others wrote in between stays where it is greater. No lane waits for
@@ -68,7 +69,7 @@ impl Cache {
         outcome: WriteOutcome,
     ) -> WriteOutcome {
         let why = match &outcome {
-            WriteOutcome::Failed(failure) if failure.is_outage() => failure.to_string(),
+            WriteOutcome::Failed(failure) if failure.may_pass() => failure.to_string(),
             WriteOutcome::Unknown(why) => why.clone(),
             _ => return outcome,
         };
@@ -92,7 +93,7 @@ impl Cache {
         outcome: DeleteOutcome,
     ) -> DeleteOutcome {
         let why = match &outcome {
-            DeleteOutcome::Failed(failure) if failure.is_outage() => failure.to_string(),
+            DeleteOutcome::Failed(failure) if failure.may_pass() => failure.to_string(),
             DeleteOutcome::Unknown(why) => why.clone(),
             DeleteOutcome::Failed(_) | DeleteOutcome::Queued(_) => return outcome,
             DeleteOutcome::Deleted | DeleteOutcome::Absent | DeleteOutcome::Superseded => {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::lane::{Lane, Turn};
 use crate::cache::history::RECOVERY;
 use crate::cache::{Cache, What, Written};
-use crate::record::{DeleteOutcome, Time, WriteOutcome};
+use crate::record::{DeleteOutcome, Failure, Time, WriteOutcome};
 use crate::tier::Tier;
 use crate::tier::breaker::Phase;
 
@@ -20,12 +20,26 @@ const UNDER_WAY_MAX: usize = 16;
 /// How often what has ended is dropped, and what waits is told.
 const TIDIED_EVERY: Duration = Duration::from_secs(1);
 
+/// The pause after a try of a tier that takes nothing, though it answers: one item is tried at a time then, or a full lane
+/// would run over a server that has its troubles.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
 /// How a try ended.
 enum Tried {
     /// It needs no other.
     Settled(&'static str),
     /// The tier did not take it.
-    Again(String),
+    Again {
+        why: String,
+        /// Whether it would have taken no other either.
+        may_pass: bool,
+    },
+}
+
+impl From<Failure> for Tried {
+    fn from(failure: Failure) -> Self {
+        Self::Again { why: failure.to_string(), may_pass: failure.may_pass() }
+    }
 }
 
 impl Cache {
@@ -38,6 +52,7 @@ impl Cache {
     async fn play_lane(&self, tier: &dyn Tier, lane: &Lane) {
         let mut phases = tier.breakers().map(|breakers| breakers.write.phases());
         let mut under_way = FuturesUnordered::new();
+        let mut refused_until: Option<Instant> = None;
         loop {
             if let Some(phases) = &mut phases
                 && *phases.borrow_and_update() != Phase::Closed
@@ -50,9 +65,15 @@ impl Cache {
                     return;
                 }
                 lane.hurry();
+                refused_until = None;
             }
             let now = Instant::now();
-            while under_way.len() < UNDER_WAY_MAX
+            let limit = match refused_until {
+                Some(until) if now < until => 0,
+                Some(_) => 1,
+                None => UNDER_WAY_MAX,
+            };
+            while under_way.len() < limit
                 && let Some(turn) = lane.turn(now)
             {
                 under_way.push(async move {
@@ -63,9 +84,17 @@ impl Cache {
                     (turn, tried)
                 });
             }
-            let may_take_more = under_way.len() < UNDER_WAY_MAX;
+            let may_take_more = under_way.len() < limit;
             tokio::select! {
-                Some((turn, tried)) = under_way.next() => end(lane, &turn, tried),
+                Some((turn, tried)) = under_way.next() => {
+                    match &tried {
+                        Tried::Again { may_pass: true, .. } => refused_until = Some(Instant::now() + REFUSED_PAUSE),
+                        Tried::Settled(_) if refused_until.take().is_some() => lane.hurry(),
+                        Tried::Again { .. } | Tried::Settled(_) => {}
+                    }
+                    end(lane, &turn, tried);
+                }
+                () = sleep_until(refused_until.unwrap_or(now)), if limit == 0 => {}
                 () = async { if may_take_more { lane.is_due().await } else { pending().await } } => {}
             }
         }
@@ -86,8 +115,8 @@ impl Cache {
         let mut settled = "ended";
         if let Some(floor) = wish.floor {
             match tier.delete(key, floor).await {
-                DeleteOutcome::Failed(failure) => return Tried::Again(failure.to_string()),
-                DeleteOutcome::Unknown(why) | DeleteOutcome::Queued(why) => return Tried::Again(why),
+                DeleteOutcome::Failed(failure) => return failure.into(),
+                DeleteOutcome::Unknown(why) | DeleteOutcome::Queued(why) => return Failure::passing(why).into(),
                 outcome @ (DeleteOutcome::Deleted | DeleteOutcome::Absent | DeleteOutcome::Superseded) => {
                     settled = outcome.label();
                 }
@@ -102,8 +131,8 @@ impl Cache {
             return Tried::Settled("superseded");
         }
         match tier.put(key, record).await {
-            WriteOutcome::Failed(failure) => Tried::Again(failure.to_string()),
-            WriteOutcome::Unknown(why) | WriteOutcome::Queued(why) => Tried::Again(why),
+            WriteOutcome::Failed(failure) => failure.into(),
+            WriteOutcome::Unknown(why) | WriteOutcome::Queued(why) => Failure::passing(why).into(),
             outcome => {
                 if outcome == WriteOutcome::Stored {
                     self.appraiser.saw_stored(tier.name(), key, record, now);
@@ -121,7 +150,7 @@ fn end(lane: &Lane, turn: &Turn, tried: Tried) {
             tracing::info!(%tier, %key, outcome, "what waited for the tier is settled");
             lane.settle(turn, outcome);
         }
-        Tried::Again(why) => {
+        Tried::Again { why, .. } => {
             tracing::debug!(%tier, %key, why, "what waits for the tier waits on");
             lane.again(turn, why);
         }

@@ -91,7 +91,13 @@ impl Tier for Door {
 
 fn cache(tiers: &[Arc<Door>], limits: Limits) -> Arc<Cache> {
     let deadline = Duration::from_millis(200);
-    let config = Config { policy: Policy::default(), deadline, memory_bytes_max: 64 << 20, recovery: limits };
+    let config = Config {
+        policy: Policy::default(),
+        deadline,
+        memory_bytes_max: 64 << 20,
+        recovery: limits,
+        verify_every: Duration::from_secs(5),
+    };
     let tiers = tiers.iter().map(|tier| tier.clone() as Arc<dyn Tier>).collect();
     Builder::new(config, Arc::new(Plain)).build(tiers)
 }

@@ -101,8 +101,13 @@ fn cache(memory: Duration) -> (Arc<Cache>, Arc<Gated>) {
     let ttl = TierTtls { memory, memcached: minute, redis: minute };
     let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: minute, grace: minute, owners: Vec::new() };
     let policy = Policy::with(vec![rule]).unwrap();
-    let config =
-        Config { policy, deadline: Duration::from_millis(200), memory_bytes_max: 1 << 20, recovery: Limits::default() };
+    let config = Config {
+        policy,
+        deadline: Duration::from_millis(200),
+        memory_bytes_max: 1 << 20,
+        recovery: Limits::default(),
+        verify_every: Duration::from_secs(5),
+    };
     let (reads, gate) = (AtomicUsize::new(0), Semaphore::new(0));
     let tier = Arc::new(Gated { name: TierName::new("redis"), text: "1", reads, gate });
     (Builder::new(config, Arc::new(Plain)).build(vec![tier.clone()]), tier)

@@ -74,6 +74,7 @@ fn over(tiers: Vec<Arc<Kept>>) -> Arc<Cache> {
         deadline: Duration::from_millis(200),
         memory_bytes_max: 64 << 20,
         recovery: Limits::default(),
+        verify_every: Duration::from_secs(5),
     };
     Builder::new(config, Arc::new(Plain)).build(tiers.into_iter().map(|tier| tier as Arc<dyn Tier>).collect())
 }

@@ -22,7 +22,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 const CATCH_UP_LOOK: Duration = Duration::from_millis(2);
 
 /// Who ends a probation, in the audit log.
-const PROBATION: &str = "probation";
+pub const PROBATION: &str = "probation";
 
 impl Operator {
     /// Lets the candidate of a slot run beside the active version, from its state on. Nothing of it is served.

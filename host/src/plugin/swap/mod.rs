@@ -26,6 +26,8 @@
 mod beside;
 mod load;
 
+pub use beside::PROBATION;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -73,6 +73,7 @@ fn cache(codec: Arc<Json>, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
         deadline: Duration::from_secs(1),
         memory_bytes_max: 8 << 20,
         recovery: cache::Limits::default(),
+        verify_every: Duration::from_secs(5),
     };
     Builder::new(config, codec).build(tiers)
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tokio::time::advance;
 
 use super::*;
-use crate::record::{DeleteOutcome, WriteOutcome};
+use crate::record::{DeleteOutcome, Digest, Key, Record, Version, WriteOutcome};
 use crate::tier::{Found, Health};
 
 /// A tier that answers probes when it is up, at once.

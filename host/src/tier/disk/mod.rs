@@ -169,7 +169,7 @@ impl Disk {
         match self.ask(|answer| Command::Delete { key: key.clone(), meant, answer }).await {
             Ok(outcome) => outcome,
             Err((true, why)) => DeleteOutcome::Unknown(why),
-            Err((false, why)) => DeleteOutcome::Failed(Failure::outage(why)),
+            Err((false, why)) => DeleteOutcome::Failed(Failure::passing(why)),
         }
     }
 }
@@ -234,7 +234,7 @@ impl Tier for Disk {
         match self.ask(|answer| Command::Put { key: key.clone(), record, row, answer }).await {
             Ok(outcome) => outcome,
             Err((true, why)) => WriteOutcome::Unknown(why),
-            Err((false, why)) => WriteOutcome::Failed(Failure::outage(why)),
+            Err((false, why)) => WriteOutcome::Failed(Failure::passing(why)),
         }
     }
 

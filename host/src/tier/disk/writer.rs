@@ -294,8 +294,8 @@ impl Command {
 
     fn fail(self, why: &str) {
         let outcome = match &self {
-            Self::Put { .. } => Outcome::Write(WriteOutcome::Failed(Failure::outage(why))),
-            Self::Delete { .. } => Outcome::Delete(DeleteOutcome::Failed(Failure::outage(why))),
+            Self::Put { .. } => Outcome::Write(WriteOutcome::Failed(Failure::passing(why))),
+            Self::Delete { .. } => Outcome::Delete(DeleteOutcome::Failed(Failure::passing(why))),
         };
         self.answer(outcome);
     }

@@ -16,15 +16,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool::managed::Pool;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::connection::{Connection, Stored};
 use self::memory::Memories;
 use self::pool::{Conversation, Dialler, Server};
-use super::breaker::{self, canary};
+use super::breaker;
+use super::canary;
 use super::contest::{Contest, contest, shared_wire};
 use super::{
-    Appraise, Breakers, CAS_ROUNDS_MAX, Floors, Found, Health, Hear, Payload, Side, Stamp, Tier, TierError, Unworthy,
+    Appraise, Breakers, CAS_ROUNDS_MAX, Clock, EXAMINATION_MAX, Examination, Floors, Found, Health, Hear, Payload,
+    Side, Stamp, Tier, TierError, Unworthy,
 };
 use crate::record::{DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome};
 
@@ -351,6 +353,23 @@ fn is_lost(error: &TierError) -> bool {
     matches!(error, TierError::Broken(_) | TierError::Deadline(_))
 }
 
+/// What the statistics tell an operator.
+fn health(version: String, stats: Vec<(String, String)>, item_bytes_max: Option<usize>) -> Health {
+    let told = ["pid", "uptime", "curr_items", "bytes", "limit_maxbytes", "evictions", "curr_connections"];
+    let fact = |name| stats.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let seconds = |name| fact(name).and_then(|seconds| seconds.parse::<u64>().ok());
+    // In a container every server may have the same process id; no two begin in the same second.
+    let begun = seconds("time").zip(seconds("uptime")).map(|(now, up)| now.saturating_sub(up));
+    let incarnation = fact("pid").zip(begun).map(|(pid, begun)| format!("{pid}-{begun}"));
+    let facts = stats.into_iter().filter(|(name, _)| told.contains(&name.as_str())).collect();
+    Health { version: Some(version), incarnation, item_bytes_max, facts }
+}
+
+/// A closer look, unless it takes too long.
+async fn in_time<T>(look: impl Future<Output = Result<T, TierError>>) -> Result<T, TierError> {
+    timeout(EXAMINATION_MAX, look).await.unwrap_or(Err(TierError::Deadline(EXAMINATION_MAX)))
+}
+
 #[async_trait]
 impl Tier for Memcached {
     fn name(&self) -> &TierName {
@@ -425,15 +444,42 @@ impl Tier for Memcached {
             let version = conversation.version().await?;
             let stats = conversation.stats("stats").await?;
             conversation.complete();
-            let told = ["pid", "uptime", "curr_items", "bytes", "limit_maxbytes", "evictions", "curr_connections"];
-            let fact = |name| stats.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-            let seconds = |name| fact(name).and_then(|seconds| seconds.parse::<u64>().ok());
-            // In a container every server may have the same process id; no two begin in the same second.
-            let begun = seconds("time").zip(seconds("uptime")).map(|(now, up)| now.saturating_sub(up));
-            let incarnation = fact("pid").zip(begun).map(|(pid, begun)| format!("{pid}-{begun}"));
-            let facts = stats.into_iter().filter(|(name, _)| told.contains(&name.as_str())).collect();
-            let item_bytes_max = Some(self.server.item_bytes_max.load(Relaxed));
-            Ok(Health { version: Some(version), incarnation, item_bytes_max, facts })
+            Ok(health(version, stats, Some(self.server.item_bytes_max.load(Relaxed))))
+        })
+        .await
+    }
+
+    async fn examine(&self) -> Result<Examination, TierError> {
+        in_time(async {
+            let mut connection = Connection::dial(&self.config.address, EXAMINATION_MAX).await?;
+            let begun = Instant::now();
+            let version = connection.version().await?;
+            let round_trip = begun.elapsed();
+            let asked = Time::now();
+            let stats = connection.stats("stats").await?;
+            let precision = TICK + Time::now().since(asked);
+            let settings = connection.stats("stats settings").await?;
+            let number = |of: &[(String, String)], name: &str| {
+                of.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.parse::<u64>().ok())
+            };
+            let clock = number(&stats, "time").map(|seconds| Clock {
+                theirs: Time::from_micros(seconds * 1_000_000),
+                ours: asked,
+                precision,
+            });
+            let mut health = health(version, stats, number(&settings, "item_size_max").map(|bytes| bytes as usize));
+            health.facts.extend(
+                settings.into_iter().filter(|(name, _)| name == "evictions").map(|(_, on)| ("evicts".to_owned(), on)),
+            );
+            Ok(Examination { health, round_trip, clock })
+        })
+        .await
+    }
+
+    async fn read_back(&self, key: &Key) -> Result<Option<Bytes>, TierError> {
+        in_time(async {
+            let mut connection = Connection::dial(&self.config.address, EXAMINATION_MAX).await?;
+            Ok(connection.gets(key).await?.map(|(value, _)| value))
         })
         .await
     }
@@ -443,7 +489,7 @@ impl Tier for Memcached {
     }
 
     async fn probe(&self, side: Side) -> Result<(), TierError> {
-        let (key, record) = canary(Time::now());
+        let (key, record) = canary::probe(Time::now());
         match side {
             Side::Read => self.within(self.read_all(&[key])).await.map(drop),
             Side::Write => {

@@ -81,7 +81,7 @@ impl Link {
         if let Some(ready) = self.ready() {
             return Ok(ready);
         }
-        let connection = self.connect(&self.client, config()).await?;
+        let connection = self.connect(&self.client, config(), self.connect_timeout).await?;
         let mut current = self.current();
         current.number += 1;
         current.connection = Some(connection.clone());
@@ -96,19 +96,25 @@ impl Link {
         let info = self.client.get_connection_info().clone();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings)).map_err(|error| tier_error(&error))?;
-        self.connect(&client, config().set_push_sender(hear)).await
+        self.connect(&client, config().set_push_sender(hear), self.connect_timeout).await
+    }
+
+    /// A connection of its own, made and logged in within `longest`.
+    pub async fn alone(&self, longest: Duration) -> Result<MultiplexedConnection, TierError> {
+        self.connect(&self.client, config(), longest).await
     }
 
     async fn connect(
         &self,
         client: &Client,
         config: AsyncConnectionConfig,
+        longest: Duration,
     ) -> Result<MultiplexedConnection, TierError> {
-        match timeout(self.connect_timeout, client.get_multiplexed_async_connection_with_config(&config)).await {
+        match timeout(longest, client.get_multiplexed_async_connection_with_config(&config)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.is_io_error() => Err(TierError::Connect(error.to_string())),
             Ok(Err(error)) => Err(tier_error(&error)),
-            Err(_) => Err(TierError::Connect(format!("no answer within {:?}", self.connect_timeout))),
+            Err(_) => Err(TierError::Deadline(longest)),
         }
     }
 

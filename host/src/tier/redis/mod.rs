@@ -25,12 +25,13 @@ pub use self::tracking::BRIDGE_PREFIX;
 use self::feed::CHANGES;
 use self::link::{Link, tier_error};
 use self::tracking::OWN_PREFIX;
-use super::breaker::{self, canary};
+use super::breaker;
+use super::canary;
 use super::contest::shared_wire;
 use super::shared::Shared;
 use super::{
-    Appraise, Breakers, CAS_ROUNDS_MAX, FLOOR_KEPT, Found, Health, Hear, Payload, Side, Stamp, Tier, TierError,
-    Unworthy,
+    Appraise, Breakers, CAS_ROUNDS_MAX, Clock, EXAMINATION_MAX, Examination, FLOOR_KEPT, Found, Health, Hear, Payload,
+    Side, Stamp, Tier, TierError, Unworthy,
 };
 use crate::record::{
     DeleteOutcome, Digest, Key, Kind, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome,
@@ -345,6 +346,30 @@ impl Redis {
         Ok(Judgement { sha1, order })
     }
 
+    /// What `INFO` and `DBSIZE` tell an operator.
+    fn health(&self, info: &str, entries: u64) -> Health {
+        let facts: Vec<(&str, &str)> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+        let version = facts.iter().find(|(name, _)| *name == "redis_version").map(|(_, value)| (*value).to_owned());
+        let incarnation = facts.iter().find(|(name, _)| *name == "run_id").map(|(_, value)| (*value).to_owned());
+        let told = FACTS.iter().filter_map(|told| facts.iter().find(|(name, _)| name == told));
+        let mut facts: Vec<(String, String)> = told.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        facts.push(("curr_items".to_owned(), entries.to_string()));
+        Health { version, incarnation, item_bytes_max: Some(self.config.value_bytes_max), facts }
+    }
+
+    /// Asks on a connection of its own, unless it takes too long.
+    async fn ask_apart<T>(
+        &self,
+        question: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, TierError> {
+        let until = Instant::now() + EXAMINATION_MAX;
+        let connection = self.link.alone(EXAMINATION_MAX).await?;
+        match timeout_at(until, question(connection)).await {
+            Ok(answer) => answer.map_err(|error| tier_error(&error)),
+            Err(_) => Err(TierError::Deadline(EXAMINATION_MAX)),
+        }
+    }
+
     /// Whether exactly these bytes are there.
     async fn holds(&self, key: &Key, wire: &[u8], until: Instant) -> bool {
         let mut get = redis::cmd("GET");
@@ -471,13 +496,34 @@ impl Tier for Redis {
             .ask(self.until(), async |mut connection| pipe.query_async(&mut connection).await)
             .await
             .map_err(|unanswered| unanswered.error)?;
-        let facts: Vec<(&str, &str)> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
-        let version = facts.iter().find(|(name, _)| *name == "redis_version").map(|(_, value)| (*value).to_owned());
-        let incarnation = facts.iter().find(|(name, _)| *name == "run_id").map(|(_, value)| (*value).to_owned());
-        let told = FACTS.iter().filter_map(|told| facts.iter().find(|(name, _)| name == told));
-        let mut facts: Vec<(String, String)> = told.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        facts.push(("curr_items".to_owned(), entries.to_string()));
-        Ok(Health { version, incarnation, item_bytes_max: Some(self.config.value_bytes_max), facts })
+        Ok(self.health(&info, entries))
+    }
+
+    async fn examine(&self) -> Result<Examination, TierError> {
+        self.ask_apart(async |mut connection| {
+            let begun = Instant::now();
+            let () = redis::cmd("PING").query_async(&mut connection).await?;
+            let round_trip = begun.elapsed();
+            let asked = Time::now();
+            let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut connection).await?;
+            let clock = Clock {
+                theirs: Time::from_micros(seconds * 1_000_000 + micros),
+                ours: asked,
+                precision: Time::now().since(asked),
+            };
+            let (info, entries): (String, u64) =
+                redis::pipe().cmd("INFO").cmd("DBSIZE").query_async(&mut connection).await?;
+            Ok(Examination { health: self.health(&info, entries), round_trip, clock: Some(clock) })
+        })
+        .await
+    }
+
+    async fn read_back(&self, key: &Key) -> Result<Option<Bytes>, TierError> {
+        let mut get = redis::cmd("GET");
+        get.arg(key.as_str());
+        let held: Option<Vec<u8>> =
+            self.ask_apart(async |mut connection| get.query_async(&mut connection).await).await?;
+        Ok(held.map(Bytes::from))
     }
 
     fn breakers(&self) -> Option<&Breakers> {
@@ -505,7 +551,7 @@ impl Tier for Redis {
     }
 
     async fn probe(&self, side: Side) -> Result<(), TierError> {
-        let (key, record) = canary(Time::now());
+        let (key, record) = canary::probe(Time::now());
         match side {
             Side::Read => self.read_all(&[key]).await.map(drop),
             Side::Write => {

@@ -1,0 +1,182 @@
+//! The doctor: nothing is found where nothing is wrong, and what is wrong is named with its place; writes are verified.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tiergate_tests::{
+    Deployment, Gateway, Memcached, NO_TASKS, PlainRedis, Redis, binary, eventually, fixture, moved_to_now,
+};
+
+/// What the gateway itself says.
+async fn look(gateway: &Gateway) -> Value {
+    gateway.admin_get("/api/admin/doctor").await.json()
+}
+
+/// The findings of this name.
+fn named<'a>(report: &'a Value, code: &str) -> Vec<&'a Value> {
+    report["findings"].as_array().expect("findings").iter().filter(|finding| finding["code"] == code).collect()
+}
+
+async fn fed(gateway: &Gateway) {
+    let reply = gateway.put("analysis:signals", moved_to_now(&fixture("analysis:signals.json"))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    eventually("it is shown", async || (gateway.get("/readyz").await.status == 200).then_some(())).await;
+}
+
+/// The tiers as `/api/admin/tiers` tells of them.
+async fn verified(gateway: &Gateway, at: usize) -> Value {
+    gateway.admin_get("/api/admin/tiers").await.json()["tiers"][at]["last_verified_write"].clone()
+}
+
+#[tokio::test]
+async fn in_a_healthy_deployment_nothing_is_wrong_and_the_exit_code_says_so() {
+    let all = Deployment::with(NO_TASKS).await;
+    fed(&all.gateway).await;
+    // A machine that is busy for a moment is slow for a moment.
+    let report = eventually("nothing is wrong", async || {
+        let report = look(&all.gateway).await;
+        let findings = report["findings"].as_array().expect("findings");
+        findings.iter().all(|finding| finding["severity"] == "note").then_some(report)
+    })
+    .await;
+    assert_eq!(named(&report, "item-limit-below-value-limit").len(), 1, "memcached takes 1 MiB: {report:#}");
+    for at in 0..2 {
+        assert!(report["tiers"][at]["canary"].is_u64(), "{report:#}");
+    }
+    let text = healthy(&all.gateway, &["doctor"]).await;
+    assert!(text.contains("0 problems, 0 warnings, 1 notes; 1 gateways answered, with 2 tiers"), "{text}");
+    let told: Value = serde_json::from_str(&healthy(&all.gateway, &["doctor", "--json"]).await).expect("JSON");
+    assert_eq!(told["worst"], "note", "{told:#}");
+}
+
+/// What the command line says once it ends with 0.
+async fn healthy(gateway: &Gateway, words: &[&str]) -> String {
+    eventually("the exit code is 0", async || {
+        let (code, text) = gateway.command(words).await;
+        (code == Some(0)).then_some(text)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_demo_with_its_disk_tier_is_looked_at_too() {
+    let gateway = Gateway::with().without_tasks().start().await;
+    fed(&gateway).await;
+    healthy(&gateway, &["doctor"]).await;
+    assert!(verified(&gateway, 0).await["ever"] == true);
+}
+
+#[tokio::test]
+async fn writes_are_verified_all_the_time_and_the_age_grows_while_a_store_is_frozen() {
+    let mut all = Deployment::with(&format!("[cache]\nverify_every = \"1s\"\n{NO_TASKS}")).await;
+    for at in 0..2 {
+        eventually("verified", async || (verified(&all.gateway, at).await["ever"] == true).then_some(())).await;
+    }
+    let age = async |tier: &str| all.gateway.metric("tier_last_verified_write_age_seconds", &[tier]).await;
+    all.memcached.freeze();
+    eventually("the age grows", async || (age("memcached").await > 4.0).then_some(())).await;
+    assert!(age("redis").await < 4.0, "the other one is verified");
+    let frozen = verified(&all.gateway, 0).await;
+    assert!(frozen["error"].as_str().is_some_and(|why| why.contains("not stored")), "{frozen}");
+    all.memcached.thaw();
+    eventually("verified again", async || (age("memcached").await < 3.0).then_some(())).await;
+
+    // Canaries are nobody's data.
+    let gateway = look(&all.gateway).await["gateway"].as_str().expect("a name").to_owned();
+    let key = format!("tiergate:canary:{gateway}");
+    let stored = all.to_redis.get(&key).await.expect("a canary");
+    assert!(String::from_utf8_lossy(&stored).contains("version"));
+    let left = all.to_redis.pttl(&key).await;
+    assert!((1..=10_000).contains(&left), "it ends soon: {left}");
+    let explained = all.gateway.admin_get(&format!("/api/admin/explain/{key}")).await.json();
+    assert_eq!((&explained["writes"], &explained["quarantined"]), (&json!([]), &json!([])), "{explained:#}");
+    assert_eq!(explained["tiers"][0]["holds"], "nothing", "{explained:#}");
+}
+
+#[tokio::test]
+async fn gateways_that_share_their_stores_see_each_others_canaries_and_others_do_not() {
+    let (memcached, redis, other) = (Memcached::start().await, Redis::start().await, Redis::start().await);
+    let over = |redis: &Redis| Gateway::with().tier(memcached.url()).tier(redis.url()).without_tasks();
+    let (a, b, apart) = tokio::join!(over(&redis).start(), over(&redis).start(), over(&other).start());
+    for gateway in [&a, &b, &apart] {
+        fed_again(gateway).await;
+    }
+    let doctor = async |gateways: &[&Gateway]| {
+        let mut command = Command::new(binary());
+        command.args(["doctor", "--json"]);
+        for gateway in gateways {
+            command.args(["--admin", &format!("http://{}", gateway.admin), "--admin-token-file"]);
+            command.arg(gateway.data_dir().join("admin.token"));
+        }
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("it runs");
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).expect("JSON"))
+    };
+    let together = eventually("together they are well", async || {
+        let (code, together) = doctor(&[&a, &b]).await;
+        (code == Some(0)).then_some(together)
+    })
+    .await;
+    assert_eq!(together["gateways"].as_array().map(Vec::len), Some(2));
+    // Each of two does not see the third, nor that one them.
+    let told = eventually("the third is apart", async || {
+        let (code, told) = doctor(&[&a, &b, &apart]).await;
+        (code == Some(1) && named(&told, "gateways-apart").len() == 4).then_some(told)
+    })
+    .await;
+    let found = named(&told, "gateways-apart");
+    assert!(found.iter().all(|finding| finding["where"]["tier"] == "redis"), "{found:#?}");
+
+    let gone = format!("http://{}", apart.admin);
+    drop(apart);
+    let (code, text) = a.command(&["doctor", "--admin", &gone]).await;
+    assert!(code == Some(1) && text.contains("gateway-unreachable") && text.contains(&gone), "{text}");
+}
+
+/// Several gateways write the same document; whoever comes later is newer.
+async fn fed_again(gateway: &Gateway) {
+    let reply = gateway.put("analysis:signals", moved_to_now(&fixture("analysis:signals.json"))).await;
+    assert!(matches!(reply.status.as_u16(), 200 | 409), "{}", reply.text());
+    eventually("it is shown", async || (gateway.get("/readyz").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_looked_at_is_a_finding_and_a_wrong_question_is_told() {
+    let redis = Redis::start().await;
+    let gateway = Gateway::with().tier(redis.url()).without_tasks().start().await;
+    let report = look(&gateway).await;
+    assert_eq!(named(&report, "document-missing")[0]["where"], json!({ "key": "analysis:signals" }), "{report:#}");
+    redis.freeze();
+    let report = look(&gateway).await;
+    assert_eq!(named(&report, "tier-silent")[0]["where"], json!({ "tier": "redis" }), "{report:#}");
+    assert_eq!(named(&report, "check-not-done").len(), 1, "{report:#}");
+    redis.thaw();
+    for (path, status) in [("/canary/..%2f", 400), ("/canary/", 400), ("/cure", 404)] {
+        assert_eq!(gateway.admin_get(&format!("/api/admin/doctor{path}")).await.status, status, "{path}");
+    }
+    let unknown = gateway.admin_get("/api/admin/doctor/canary/abc").await.json();
+    assert_eq!(unknown, json!({ "tiers": { "redis": { "version": null } } }));
+    let wrong = gateway.admin_get("/api/admin/doctor").await;
+    assert_eq!(wrong.status, 200);
+}
+
+#[tokio::test]
+async fn clocks_that_are_apart_limits_and_a_full_lane_are_found() {
+    let redis = Redis::with().args(["--maxmemory", "100mb", "--maxmemory-policy", "noeviction"]).start().await;
+    let limits = format!("[recovery]\nkeys_max = 1\n{NO_TASKS}");
+    let mut gateway = Gateway::with().tier(redis.url()).config(&limits).start().await;
+    fed(&gateway).await;
+    let mut foreign = PlainRedis::connect(redis.port()).await;
+    foreign.set_config("maxmemory", "1100kb").await;
+    let report = look(&gateway).await;
+    assert!(!named(&report, "tier-full").is_empty() || !named(&report, "tier-nearly-full").is_empty(), "{report:#}");
+    foreign.set_config("maxmemory", "0").await;
+    redis.freeze();
+    let reply = gateway.put("k", "1").await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    let report = look(&gateway).await;
+    let lane = named(&report, "lane-full");
+    assert!(lane.len() == 1 && lane[0]["evidence"].as_str().is_some_and(|text| text.contains("`k`")), "{report:#}");
+    redis.thaw();
+    gateway = gateway.kill().start().await;
+    assert_eq!(look(&gateway).await["tiers"][0]["summary"], json!(format!("redis at {}", redis.address())));
+}

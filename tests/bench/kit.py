@@ -16,7 +16,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Another build may stand in for the release, for a try.
-GATEWAY = pathlib.Path(os.environ.get("TIERGATE_BENCHED", ROOT / "target/release/tiergate"))
+GATEWAY = pathlib.Path(os.environ.get("BENCHED_GATEWAY", ROOT / "target/release/tiergate"))
 ROUNDS = 5
 # How long anything may take to start, to end, or to come about.
 PATIENCE_SECONDS = 30

@@ -154,7 +154,7 @@ def agreement(prices, write, gateways, stores, fault):
     """Seconds from the end of `fault`, during which something is written, until all gateways and stores hold that."""
     begin, end = fault
     begin()
-    _, value = prices.next()
+    price, value = prices.next()
     write(value)
     time.sleep(FAULT_SECONDS)
     end()
@@ -162,7 +162,8 @@ def agreement(prices, write, gateways, stores, fault):
 
     def agree():
         held = [fetch(gateway.port, f"/api/cache/{KEY}")[2] for gateway in gateways]
-        return all(one == value for one in held + [store.get() for store in stores])
+        shown = [json.loads(one)["signals"][0]["price"] for one in held + [store.get() for store in stores] if one]
+        return len(shown) == len(held) + len(stores) and all(one == price for one in shown)
     eventually("all agree", agree)
     return time.perf_counter() - ended
 

@@ -20,8 +20,9 @@ async fn fed() -> Gateway {
     }
     eventually("the dashboard is fed", async || {
         let mobile = gateway.mobile_data().await;
-        (mobile["confluence_scores"].as_array()?.len() == 20 && mobile["sections"]["breadth"]["kind"] == "real")
-            .then_some(())
+        // What only the last document tells, and the one before it: all of them are composed.
+        let is_whole = mobile["market_breadth"]["flat"].is_number() && mobile["sections"]["movers"]["kind"] == "real";
+        (mobile["confluence_scores"].as_array()?.len() == 20 && is_whole).then_some(())
     })
     .await;
     gateway

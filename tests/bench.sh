@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1 PATH="$PATH:$PWD/target/tools/bin"
 
 # row:script of everything that can be measured
-rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap change:change visible:visible demo:demo build:build)
+rows=(mobile-data:mobile_data rate:mobile_data engine:engine put:put ingest:ingest swap:swap clients:clients change:change propagation:propagation visible:visible demo:demo build:build)
 
 chosen=("$@")
 [ $# -gt 0 ] || chosen=("${rows[@]%%:*}")
@@ -22,10 +22,10 @@ for row in "${chosen[@]}"; do
     mobile-data) ./tests/install.sh nginx:nginx wrk:wrk ;;
     rate) ./tests/install.sh nginx:nginx ;;
     visible) ./tests/install.sh chromium:chromium chromedriver:chromium-driver ;;
-    put) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
+    put | propagation) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
   esac
   # Not packaged everywhere; built once, beside the gateway.
-  [[ $row != rate && $row != swap ]] || command -v oha >/dev/null || cargo install --locked --root target/tools oha >&2
+  [[ $row != rate && $row != swap && $row != clients ]] || command -v oha >/dev/null || cargo install --locked --root target/tools oha >&2
 done
 
 echo "| row | what | Tiergate | compared with | ratio | target |"

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ./tests/install.sh memcached:memcached redis-server:redis-server chromium:chromium chromedriver:chromium-driver \
-  script:bsdutils ps:procps python3:python3-venv node:nodejs npm:npm
+  script:bsdutils ps:procps curl:curl python3:python3-venv node:nodejs npm:npm
 # Debian's Python comes without what makes its environments.
 python3 -c 'import ensurepip, venv' 2>/dev/null || ./tests/install.sh ensurepip:python3-venv
 

@@ -6,9 +6,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
+
+use crate::source::{native_tls, tls};
 
 /// How long one request may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -19,7 +23,7 @@ pub struct Client {
     base: String,
     token: Option<String>,
     deadline: Duration,
-    pool: Pool<HttpConnector, Full<Bytes>>,
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 /// An answer.
@@ -56,15 +60,23 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When `base` is no `http://` URL.
+    /// When `base` is no `http://` or `https://` URL, or no certificates are there to trust.
     pub fn new(base: &str, token: Option<String>) -> Result<Self, ClientError> {
         let url =
             url::Url::parse(base).map_err(|error| ClientError::Request(format!("`{base}` is no URL: {error}")))?;
-        if url.scheme() != "http" || url.host_str().is_none() {
-            return Err(ClientError::Request(format!("`{base}` is no http:// URL")));
-        }
+        // Whom to trust is asked of the system where it matters only.
+        let trust = match (url.scheme(), url.host_str()) {
+            ("https", Some(_)) => native_tls(),
+            ("http", Some(_)) => tls(RootCertStore::empty()),
+            _ => return Err(ClientError::Request(format!("`{base}` is no http:// or https:// URL"))),
+        };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(trust.map_err(ClientError::Request)?)
+            .https_or_http()
+            .enable_http1()
+            .build();
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { base, token, deadline: DEADLINE, pool: Pool::builder(TokioExecutor::new()).build_http() })
+        Ok(Self { base, token, deadline: DEADLINE, pool: Pool::builder(TokioExecutor::new()).build(connector) })
     }
 
     /// The same, with another deadline for each request than half a minute.

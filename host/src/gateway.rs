@@ -4,7 +4,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::cache::{self, Cache};
 use crate::config::{Config, Mistake, Mistakes, TierConfig};
@@ -13,6 +13,7 @@ use crate::market::{Market, MarketError};
 use crate::plugin::{Operator, PluginError, PluginSpec, Plugins, Watch};
 use crate::record::{Key, Record, TierName, Time};
 use crate::source::{self, Sources};
+use crate::supervisor::Workers;
 use crate::telemetry::metrics;
 use crate::tier::disk::journal::{Journal, OpenedJournal};
 use crate::tier::{Disk, Memcached, Redis, Tier};
@@ -97,6 +98,7 @@ impl Gateway {
             admin_token,
             plugins,
             console: Arc::default(),
+            workers: Workers::default(),
         };
         Ok(Self { app: Arc::new(app), bound, market, warm, watch })
     }
@@ -115,28 +117,44 @@ impl Gateway {
     pub async fn serve(self, stop: watch::Receiver<bool>) {
         // The market goes on until the last open request has its answer.
         let (tell, drained) = watch::channel(false);
-        let recompose = tokio::spawn(recompose(self.app.plugins.swaps(), self.market.clone()));
-        let market = tokio::spawn(self.market.run(drained));
-        let warm = tokio::spawn(self.warm.run(stop.clone()));
-        let tiers = tokio::spawn(self.app.cache.clone().watch_tiers());
-        let recovery = tokio::spawn(self.app.cache.clone().recover());
-        let watch = self.watch.map(|watch| tokio::spawn(watch.run()));
-        let console = tokio::spawn(http::compose(self.app.clone()));
-        http::serve(self.app, self.bound, stop).await;
-        console.abort();
-        tiers.abort();
-        recovery.abort();
-        recompose.abort();
-        // A swap that is cut off is as if it had not begun.
-        if let Some(watch) = watch {
-            watch.abort();
-        }
-        tell.send_replace(true);
-        for (room, task) in [("market", market), ("warmer", warm)] {
-            if let Err(error) = task.await {
-                tracing::error!(room, %error, "a room died");
+        let Self { app, bound, market, warm, watch } = self;
+        // What it has seen of the directory outlives a restart of the watching.
+        let watch = watch.map(|watch| Arc::new(Mutex::new(watch)));
+        let (workers, cache, console) = (app.workers.clone(), app.cache.clone(), app.clone());
+        let (swaps, recomposed) = (app.plugins.swaps(), market.clone());
+        let to_the_end = async {
+            tokio::join!(
+                workers.supervise("market", || market.clone().run(drained.clone())),
+                workers.supervise("warmer", || warm.clone().run(stop.clone())),
+            )
+        };
+        let beside = async {
+            tokio::join!(
+                workers.supervise("recompose", || recompose(swaps.clone(), recomposed.clone())),
+                workers.supervise("tiers", || cache.clone().watch_tiers()),
+                workers.supervise("recovery", || cache.clone().recover()),
+                workers.supervise("propagation", || cache.clone().propagate()),
+                workers.supervise("console", || http::compose(console.clone())),
+                async {
+                    if let Some(watch) = &watch {
+                        let begin = || {
+                            let watch = watch.clone();
+                            async move { watch.lock().await.run().await }
+                        };
+                        workers.supervise("watch", begin).await;
+                    }
+                },
+            )
+        };
+        let serving = async {
+            tokio::select! {
+                () = http::serve(app, bound, stop.clone()) => {}
+                // What goes on beside is cut off at the end. A swap that is cut off is as if it had not begun.
+                _ = async { beside.await; std::future::pending::<()>().await } => {}
             }
-        }
+            tell.send_replace(true);
+        };
+        tokio::join!(to_the_end, serving);
     }
 }
 
@@ -194,6 +212,7 @@ fn of_market(error: MarketError) -> Mistake {
     match &error {
         MarketError::Aggregator(_) => Mistake::new("plugins.aggregator", error),
         MarketError::NoDocument { at, .. } => Mistake::new(format!("market.required[{at}]"), error),
+        MarketError::NoLog => Mistake::new("market.share_signals", error),
     }
 }
 

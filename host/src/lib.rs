@@ -5,6 +5,7 @@
 //!
 //! - [`cli`]: one file per subcommand. [`config`]: reads and checks the configuration whole.
 //! - [`gateway`]: builds all rooms from the configuration, serves, drains.
+//! - [`supervisor`]: begins work again that died.
 //! - [`http`]: listeners, routes, answers. [`client`]: the way in for producers that speak HTTP; [`demo`] is one.
 //! - [`market`]: signals in, documents out, documents composed into views.
 //! - [`warm`]: asks the warmer plugin for a plan, checks it, carries it out.
@@ -29,6 +30,7 @@ pub mod market;
 pub mod plugin;
 pub mod record;
 pub mod source;
+pub mod supervisor;
 pub mod telemetry;
 pub mod tier;
 pub mod warm;

@@ -15,7 +15,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GATEWAY = ROOT / "target/release/tiergate"
+# Another build may stand in for the release, for a try.
+GATEWAY = pathlib.Path(os.environ.get("TIERGATE_BENCHED", ROOT / "target/release/tiergate"))
 ROUNDS = 5
 # How long anything may take to start, to end, or to come about.
 PATIENCE_SECONDS = 30
@@ -99,7 +100,7 @@ class Process:
 class Gateway(Process):
     """The release build of the gateway in `cwd`, with the embedded disk tier unless `tiers` are named."""
 
-    def __init__(self, cwd, *, tiers=(), data=None, demo=False):
+    def __init__(self, cwd, *, tiers=(), data=None, demo=False, settings=None):
         self.port, self.admin = free_port(), free_port()
         self.data = data or cwd / "data"
         env = {
@@ -108,6 +109,7 @@ class Gateway(Process):
             "TIERGATE_DATA_DIR": str(self.data),
             # Ready without a producer.
             "TIERGATE_MARKET__REQUIRED": "",
+            **(settings or {}),
         }
         (cwd / "tiergate.toml").write_text(f"tiers = {json.dumps(list(tiers))}\n")
         super().__init__(GATEWAY, *["--demo"] * demo, cwd=cwd, env=env)

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -29,6 +29,9 @@ pub struct Gateway {
     log: Arc<Mutex<Vec<String>>>,
     pool: Pool<HttpConnector, Full<Bytes>>,
 }
+
+/// How long [`Gateway::try_send`] waits.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Configuration that leaves the warmer nothing to do: it writes no placeholder.
 pub const NO_TASKS: &str = "[plugins]\nwarmer = { config = { tasks = [] } }";
@@ -123,7 +126,8 @@ impl Starting {
         self
     }
 
-    /// Starts it and waits until it shows what it has, which may be nothing: see [`Gateway::is_composed`].
+    /// Starts it and waits until it shows what it has, which may be nothing: see [`Gateway::is_composed`]. One that speaks TLS
+    /// cannot be asked here.
     pub async fn start(self) -> Gateway {
         let mut command = Command::new(binary());
         command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -150,10 +154,12 @@ impl Starting {
                 sink.lock().expect("the log").push(line);
             }
         });
-        let (data, admin) = addresses(&log, &mut process).await;
+        let (scheme, data, admin) = addresses(&log, &mut process).await;
         let pool = Pool::builder(TokioExecutor::new()).build_http();
         let gateway = Gateway { process, data, admin, origin: self, log, pool };
-        eventually("the gateway serves its views", async || gateway.is_composed().await.then_some(())).await;
+        if scheme == "http" {
+            eventually("the gateway serves its views", async || gateway.is_composed().await.then_some(())).await;
+        }
         gateway
     }
 
@@ -175,14 +181,14 @@ impl Starting {
     }
 }
 
-/// Waits for the line that tells the bound addresses.
-async fn addresses(log: &Arc<Mutex<Vec<String>>>, process: &mut Child) -> (String, String) {
+/// Waits for the line that tells the bound addresses, and what the first of them speaks.
+async fn addresses(log: &Arc<Mutex<Vec<String>>>, process: &mut Child) -> (String, String, String) {
     let begun = Instant::now();
     loop {
         let found = log.lock().expect("the log").iter().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            let data = line["dashboard"].as_str()?.strip_prefix("http://")?.strip_suffix("/mobile")?.to_owned();
-            Some((data, line["admin"].as_str()?.to_owned()))
+            let (scheme, data) = line["dashboard"].as_str()?.strip_suffix("/mobile")?.split_once("://")?;
+            Some((scheme.to_owned(), data.to_owned(), line["admin"].as_str()?.to_owned()))
         });
         if let Some(found) = found {
             return found;
@@ -209,6 +215,17 @@ impl Gateway {
         self.process.kill().expect("killed");
         self.process.wait().expect("gone");
         self.origin.clone()
+    }
+
+    /// What is needed to start it again once it has ended: the same tiers, configuration and data.
+    pub fn starting(&self) -> Starting {
+        self.origin.clone()
+    }
+
+    /// Sends its process a signal, such as `KILL` or `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
     }
 
     /// Its process number.
@@ -250,6 +267,13 @@ impl Gateway {
     /// Any request to the data listener.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Reply {
         self.exchange(&self.data, method, path, headers, body).await
+    }
+
+    /// Sends a request to a gateway that may be about to die, or to stop; `None` when it does not answer in time.
+    pub async fn try_send(&self, method: Method, path: &str, body: Bytes) -> Option<Reply> {
+        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.data));
+        let answer = self.answer(request.body(Full::new(body)).expect("a request"));
+        tokio::time::timeout(ANSWERS_WITHIN, answer).await.ok()?.ok()
     }
 
     /// `GET` from the admin listener, with its token.
@@ -295,10 +319,12 @@ impl Gateway {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).expect("a request");
-        let answer = self.pool.request(request).await.expect("the gateway answers");
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        Reply { status: head.status, headers: head.headers, body }
+        self.answer(request).await.expect("the gateway answers")
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Reply, Box<dyn std::error::Error>> {
+        let (head, body) = self.pool.request(request).await?.into_parts();
+        Ok(Reply { status: head.status, headers: head.headers, body: body.collect().await?.to_bytes() })
     }
 }
 

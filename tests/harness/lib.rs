@@ -9,6 +9,7 @@ mod fixtures;
 mod gateway;
 mod hostile;
 mod origin;
+mod proxy;
 mod servers;
 mod wire;
 
@@ -20,6 +21,7 @@ pub use fixtures::{data_file, fixture, moved_to_now, now_seconds};
 pub use gateway::{Gateway, NO_TASKS, Reply, Starting, binary};
 pub use hostile::{hostile, laborious};
 pub use origin::{Answer, Asked, Origin};
+pub use proxy::{Line, Proxy};
 pub use servers::{Memcached, Redis, free_port};
 pub use wire::{PlainMemcached, PlainRedis};
 

@@ -109,6 +109,22 @@ impl PlainRedis {
         self.connection.pttl(key).await.expect("PTTL")
     }
 
+    /// Any command that answers a number.
+    pub async fn command(&mut self, words: &[&str]) -> i64 {
+        let mut command = redis::cmd(words[0]);
+        command
+            .arg(&words[1..])
+            .query_async(&mut self.connection)
+            .await
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// `CONFIG SET`.
+    pub async fn set_config(&mut self, name: &str, value: &str) {
+        let mut command = redis::cmd("CONFIG");
+        let () = command.arg("SET").arg(name).arg(value).query_async(&mut self.connection).await.expect("CONFIG SET");
+    }
+
     /// `DEL`.
     pub async fn del(&mut self, key: &str) {
         let () = self.connection.del(key).await.expect("DEL");

@@ -35,6 +35,15 @@ fn mistakes(toml: &str, dir: &Path) -> String {
     if output.status.success() { String::new() } else { String::from_utf8_lossy(&output.stderr).into_owned() }
 }
 
+/// A certificate with its key, as the value of `tls`.
+fn certificate(dir: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    format!("{{ cert = {cert:?}, key = {key:?} }}")
+}
+
 #[test]
 fn the_sample_is_taken_as_it_is_and_with_each_commented_key() {
     let dir = tempfile::tempdir().unwrap();
@@ -43,15 +52,16 @@ fn the_sample_is_taken_as_it_is_and_with_each_commented_key() {
     assert!(names.len() >= 3, "{names:?}");
     for name in names {
         let value = match &*name {
-            "data_dir" => Some(dir.path().join("data").display().to_string()),
-            "unix" => Some(dir.path().join("tiergate.sock").display().to_string()),
-            "watch" => Some(dir.path().display().to_string()),
+            "data_dir" => Some(format!("{:?}", dir.path().join("data"))),
+            "unix" => Some(format!("{:?}", dir.path().join("tiergate.sock"))),
+            "watch" => Some(format!("{:?}", dir.path())),
+            "tls" => Some(certificate(dir.path())),
             // The README names no token that somebody could copy.
-            "write_token" => Some("0123456789abcdef".to_owned()),
+            "write_token" => Some("\"0123456789abcdef\"".to_owned()),
             _ => None,
         };
         let line = |line: &str| match (commented(line), &value) {
-            (Some(found), Some(value)) if found == name => format!("{name} = {value:?}"),
+            (Some(found), Some(value)) if found == name => format!("{name} = {value}"),
             (Some(found), None) if found == name => line.trim_start_matches("# ").to_owned(),
             _ => line.to_owned(),
         };

@@ -15,6 +15,9 @@ pub trait Codec: Send + Sync + 'static {
     /// `key`.
     fn decode_by(&self, codec: &str, key: &Key, payload: &Bytes) -> Result<Decoded, DecodeError>;
 
+    /// The keys, and prefixes that end in `*`, that it reads payloads of.
+    fn claims(&self) -> Vec<String>;
+
     /// Changes whenever the same payload may be decoded otherwise than before.
     fn epoch(&self) -> u64;
 }

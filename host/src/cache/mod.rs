@@ -5,6 +5,7 @@
 //! tier longer than one deadline. The cache knows no schema, no view and no HTTP.
 
 mod appraiser;
+mod bridge;
 mod codec;
 mod explain;
 mod flight;
@@ -12,6 +13,7 @@ mod history;
 mod owner;
 mod placeholder;
 mod policy;
+mod propagation;
 pub mod quarantine;
 mod read;
 mod record;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use quick_cache::sync::Cache as Map;
 use tokio::sync::broadcast;
 
@@ -35,6 +38,7 @@ pub use history::{What, Written};
 pub use owner::{OWNERS_MAX, Owner};
 pub use placeholder::NotPlaced;
 pub use policy::{KeyPolicy, Policy, PolicyError, TTL_MIN, TierTtls};
+pub use propagation::{Degraded, HINTS_MAX};
 pub use read::{Read, Refreshed};
 pub use recovery::{LaneStatus, Limits, WaitingItem};
 pub use survey::{Holding, Reads, Survey};
@@ -47,6 +51,7 @@ use crate::tier::{Appraise, Floors, Memory, Tier};
 use appraiser::Appraiser;
 use flight::Flights;
 use history::History;
+use propagation::{Hints, Mode};
 use recovery::Lane;
 
 /// Keys whose last version, misses and last put-back are remembered; the coldest are forgotten beyond it.
@@ -93,6 +98,12 @@ pub struct Cache {
     /// When the greater value of each key was last put back into a tier.
     put_back: Map<(Key, TierName), Time>,
     changes: broadcast::Sender<Change>,
+    /// Keys that others may have changed.
+    hints: Hints,
+    /// Whether every such key is heard of.
+    mode: Mode,
+    /// Keys that tiers watch that cannot tell of all.
+    watched: ArcSwap<Arc<[Key]>>,
 }
 
 /// A change of a value in memory.
@@ -154,6 +165,9 @@ impl Builder {
             counters: metrics::HitCounters::new(),
             put_back: Map::new(KEYS_REMEMBERED_MAX),
             changes: broadcast::channel(CHANGES_KEPT).0,
+            hints: Hints::default(),
+            mode: Mode::new(),
+            watched: ArcSwap::default(),
         });
         cache.take_up(waiting.unwrap_or_default());
         cache

@@ -10,11 +10,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
+use super::bridge::BridgeCopy;
 use super::flight::{Seat, landed};
 use super::{Cache, Change};
 use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, WriteOutcome};
 use crate::telemetry::metrics;
-use crate::tier::{Appraise as _, Found, Tier};
+use crate::tier::{Found, Tier};
 
 /// A greater value is put back into a tier at most once per key and this span: a foreign writer that insists must not make
 /// the gateway fight it at full speed.
@@ -66,6 +67,7 @@ impl Cache {
     pub async fn get(self: &Arc<Self>, key: &Key) -> Read {
         let now = Time::now();
         match self.memory.hit(key, now) {
+            Some(hit) if self.is_suspect(&hit, now) => self.made_sure(key, hit.record).await,
             Some(hit) => {
                 let outcome = if hit.is_due && !self.tiers.is_empty() {
                     self.take_off(key);
@@ -112,7 +114,7 @@ impl Cache {
         let mut all = Vec::with_capacity(keys.len());
         let mut copies = Vec::new();
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            self.refresh_some(keys, &mut all, &mut copies).await;
+            self.refresh_some("look", keys, &mut all, &mut copies).await;
         }
         if !copies.is_empty() {
             let cache = self.clone();
@@ -122,14 +124,23 @@ impl Cache {
         all
     }
 
-    async fn refresh_some(&self, keys: &[Key], all: &mut Vec<Refreshed>, copies: &mut Vec<Copy>) {
+    /// Looks below memory for `keys`, at most [`KEYS_AT_ONCE`], and adopts what is greater; no tier is given a copy.
+    pub(super) async fn look(&self, why: &'static str, keys: &[Key]) -> Vec<Refreshed> {
+        let mut all = Vec::with_capacity(keys.len());
+        self.refresh_some(why, keys, &mut all, &mut Vec::new()).await;
+        all
+    }
+
+    async fn refresh_some(&self, why: &'static str, keys: &[Key], all: &mut Vec<Refreshed>, copies: &mut Vec<Copy>) {
         let deadline = Instant::now() + self.deadline;
-        let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, "look"))).await;
+        let mut answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, why))).await;
+        share_notes(&mut answers, keys.len());
+        let bridged = self.bridge_copies(keys, &answers, deadline).await;
         for (at, answer) in answers.iter().enumerate() {
             self.note_health(at, answer.as_ref().err());
         }
         let now = Time::now();
-        for (at, key) in keys.iter().enumerate() {
+        for ((at, key), bridged) in keys.iter().enumerate().zip(bridged) {
             let mut failed = Vec::new();
             let mut seen = Vec::with_capacity(self.tiers.len());
             for (tier, answer) in self.tiers.iter().zip(&answers) {
@@ -142,7 +153,7 @@ impl Cache {
                 });
             }
             let answered = failed.len() < self.tiers.len();
-            all.push(self.reconcile(key, now, &seen, failed, copies));
+            all.push(self.reconcile(key, now, &seen, bridged, failed, copies));
             if answered {
                 self.looked(key, now);
             }
@@ -151,11 +162,11 @@ impl Cache {
 
     /// Notes that the tiers below hold nothing greater than memory does.
     pub(super) fn looked(&self, key: &Key, now: Time) {
-        self.memory.looked(key, now.after(self.policy.of(key).ttl.memory));
+        self.memory.looked(key, now, now.after(self.policy.of(key).ttl.memory));
     }
 
     /// Starts a flight for `key`, or joins the one under way.
-    fn take_off(self: &Arc<Self>, key: &Key) -> tokio::sync::watch::Receiver<Option<Arc<Refreshed>>> {
+    pub(super) fn take_off(self: &Arc<Self>, key: &Key) -> tokio::sync::watch::Receiver<Option<Arc<Refreshed>>> {
         match self.flights.board(key) {
             Seat::Follower(arrival) => arrival,
             Seat::Leader(land, arrival) => {
@@ -184,7 +195,7 @@ impl Cache {
         }
     }
 
-    fn landed(&self, refreshed: &Refreshed) -> Read {
+    pub(super) fn landed(&self, refreshed: &Refreshed) -> Read {
         let now = Time::now();
         match &refreshed.found {
             Some((record, tier)) if record.is_fresh(now) => {
@@ -206,11 +217,7 @@ impl Cache {
                 Answer::Absent
             }
             Some(Found::Whole(record)) => Answer::Value(record.clone()),
-            Some(Found::Shared(payload)) => match self.appraiser.appraise(tier.name(), key, payload) {
-                Ok(record) => Answer::Value(record),
-                Err(crate::tier::Unworthy::Rejected(_)) => Answer::Junk,
-                Err(crate::tier::Unworthy::Unjudged(_)) => Answer::Unjudged,
-            },
+            Some(Found::Shared(payload)) => self.judge_payload(tier.name(), key, payload),
         }
     }
 
@@ -220,15 +227,18 @@ impl Cache {
         key: &Key,
         now: Time,
         seen: &[Answer],
+        bridged: Option<BridgeCopy>,
         failed: Vec<(TierName, String)>,
         copies: &mut Vec<Copy>,
     ) -> Refreshed {
         let known = self.memory.get(key).map(|record| (record, None));
-        let below = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
-            // A value older than a delete is not brought back by a late look.
-            Answer::Value(record) if !self.is_deleted(key, record.version) => Some((record.clone(), Some(at))),
+        let found = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
+            Answer::Value(record) => Some((record.clone(), at)),
             _ => None,
         });
+        // A value older than a delete is not brought back by a late look.
+        let below = found.chain(bridged).filter(|(record, _)| !self.is_deleted(key, record.version));
+        let below = below.map(|(record, at)| (record, Some(at)));
         let greatest = known.into_iter().chain(below).max_by(|(a, _), (b, _)| {
             let order = Order::of(a, now).cmp(&Order::of(b, now));
             // Of equals the one in memory stays, unless its life was prolonged below.
@@ -346,13 +356,37 @@ impl Why {
     }
 }
 
+/// What a gateway noted beside a value in one tier holds for the same bytes in another, which keeps no notes that others can
+/// read: so every gateway knows their version alike.
+fn share_notes(answers: &mut [Result<Vec<Option<Found>>, String>], keys: usize) {
+    if answers.len() < 2 {
+        return;
+    }
+    let payload = |answer: &Result<Vec<Option<Found>>, String>, at: usize| match answer.as_ref().ok()?.get(at)? {
+        Some(Found::Shared(payload)) => Some(payload.clone()),
+        _ => None,
+    };
+    for at in 0..keys {
+        let mut payloads = answers.iter().filter_map(|answer| payload(answer, at));
+        let Some(noted) = payloads.find(|payload| payload.stamp.is_some()) else { continue };
+        for answer in answers.iter_mut().filter_map(|answer| answer.as_mut().ok()) {
+            if let Some(Some(Found::Shared(other))) = answer.get_mut(at)
+                && other.stamp.is_none()
+                && other.bytes == noted.bytes
+            {
+                other.stamp = noted.stamp;
+            }
+        }
+    }
+}
+
 /// Whether `other` is a lesser value, and not the same one seen at another time.
 fn is_lesser(other: &Record, record: &Record, now: Time) -> bool {
     other.digest != record.digest && Order::of(other, now) < Order::of(record, now)
 }
 
 /// Whether `new` is other data. A longer life of the same data is no change.
-fn differs(old: &Record, new: &Record) -> bool {
+pub(super) fn differs(old: &Record, new: &Record) -> bool {
     old.digest != new.digest || old.kind != new.kind || old.version != new.version
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::history::What;
 use super::policy::TTL_MIN;
-use super::read::MEMORY;
+use super::read::{MEMORY, differs};
 use super::record::{Circumstances, own_timestamp, record, with_lifetime};
 use super::{Cache, Change, DecodeError, Decoded};
 use crate::record::{
@@ -183,6 +183,7 @@ impl Cache {
     }
 
     async fn delete_through(&self, key: &Key) -> Deleted {
+        let _writing = self.hints.writing(key);
         let floor = self.next_version(key, Time::now());
         self.floors.raise(key, floor);
         self.saw(key, floor);
@@ -220,6 +221,7 @@ impl Cache {
         ttl: Option<Duration>,
         now: Time,
     ) -> Vec<(TierName, WriteOutcome)> {
+        let _writing = self.hints.writing(key);
         // What memory already knows to be greater is not even offered to the tiers: one of them may have lost it.
         if let Some(lost) = self.outranked(key, record, now) {
             let everywhere = self.tiers.iter().map(|tier| tier.name().clone());
@@ -269,9 +271,13 @@ impl Cache {
             return lost;
         }
         self.saw(key, record.version);
+        let before = self.memory.get(key);
         let outcome = self.memory.set(key, record.clone(), Time::now());
         if outcome == WriteOutcome::Stored {
             self.looked(key, Time::now());
+        }
+        // A look below may have been faster; then it is no change any more.
+        if outcome == WriteOutcome::Stored && before.is_none_or(|before| differs(&before, record)) {
             self.announce(Change::Value(key.clone(), record.clone()));
         }
         outcome

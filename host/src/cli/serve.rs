@@ -41,7 +41,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Ended> {
     let data = gateway.bound().data.local_addr().context("the data listener has no address")?;
     let admin = gateway.bound().admin.local_addr().context("the admin listener has no address")?;
     let unix = gateway.bound().unix.as_ref().map(|(_, path)| path.display().to_string());
-    tracing::info!(dashboard = %format!("http://{data}/mobile"), %admin, unix, tiers = ?gateway.tiers(), "serving");
+    tracing::info!(dashboard = %format!("{}://{data}/mobile", gateway.bound().scheme()), %admin, unix, tiers = ?gateway.tiers(), "serving");
     if args.demo {
         let feed = Feed::new(Candles::load().context("the demo's candles are unreadable")?);
         tokio::spawn(demo::replay(feed, Client::new(&format!("http://{data}"), write_token)?));

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::Mistake;
 use crate::cache::{KeyPolicy, Limits, Owner, Policy, TTL_MIN};
-use crate::http::Secret;
+use crate::http::{Secret, TlsFiles};
 use crate::record::Key;
 use crate::telemetry::log;
 use crate::tier::breaker::{self, PROBE_EVERY_MAX};
@@ -46,6 +46,8 @@ pub(super) struct Cache {
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     pub memory_bytes_max: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub watch_every: Duration,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +90,7 @@ pub(super) struct Market {
     #[serde(with = "humantime_serde")]
     coalesce: Duration,
     required: Vec<String>,
+    share_signals: bool,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +125,7 @@ pub(super) struct Source {
 #[serde(default)]
 pub(super) struct Http {
     listen: SocketAddr,
+    tls: Option<Tls>,
     unix: Option<PathBuf>,
     admin: SocketAddr,
     hosts: Vec<String>,
@@ -136,6 +140,12 @@ pub(super) struct Http {
     body_pause_max: Duration,
     #[serde(with = "humantime_serde")]
     drain: Duration,
+}
+
+#[derive(Deserialize)]
+struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -266,7 +276,11 @@ fn remove(root: &mut Value, path: &[&Segment], rest: &mut Table) -> bool {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { deadline: Duration::from_millis(250), memory_bytes_max: ByteSize::mib(256) }
+        Self {
+            deadline: Duration::from_millis(250),
+            memory_bytes_max: ByteSize::mib(256),
+            watch_every: Duration::from_millis(100),
+        }
     }
 }
 
@@ -321,8 +335,9 @@ impl Ttl {
 
 impl Default for Market {
     fn default() -> Self {
-        let market::Config { refresh_every, coalesce, required } = market::Config::default();
-        Self { refresh_every, coalesce, required: required.iter().map(ToString::to_string).collect() }
+        let market::Config { refresh_every, coalesce, required, share_signals } = market::Config::default();
+        let required = required.iter().map(ToString::to_string).collect();
+        Self { refresh_every, coalesce, required, share_signals }
     }
 }
 
@@ -343,7 +358,8 @@ impl Market {
                 Err(error) => mistakes.push(Mistake::new(format!("market.required[{at}]"), error)),
             }
         }
-        market::Config { refresh_every: self.refresh_every, coalesce: self.coalesce, required }
+        let Self { refresh_every, coalesce, share_signals, .. } = *self;
+        market::Config { refresh_every, coalesce, required, share_signals }
     }
 }
 
@@ -413,6 +429,7 @@ impl Default for Http {
         let http = http::Config::default();
         Self {
             listen: http.listen,
+            tls: None,
             unix: http.unix,
             admin: http.admin,
             hosts: http.hosts,
@@ -437,6 +454,10 @@ impl Http {
                 None
             }
         });
+        let tls = self.tls.map(|Tls { cert, key }| TlsFiles { cert, key });
+        if let Some(Err(error)) = tls.as_ref().map(TlsFiles::check) {
+            mistakes.push(Mistake::new(error.path(), error));
+        }
         if self.listen == self.admin && self.listen.port() != 0 {
             mistakes.push(Mistake::new("http.admin", "must not be the same address as http.listen"));
         }
@@ -457,6 +478,7 @@ impl Http {
         }
         http::Config {
             listen: self.listen,
+            tls,
             unix: self.unix,
             admin: self.admin,
             hosts: self.hosts,

@@ -113,23 +113,31 @@ impl Config {
         let tiers = vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
         // Where others may reach the listener, the feed needs a token as any producer does.
         let write_token = self.http.write_token.clone().or_else(|| http::Secret::random().ok());
-        // Its data is recorded; an origin of today has no place beside it.
-        Self { data_dir, tiers, sources: Vec::new(), http: http::Config { write_token, ..self.http }, ..self }
+        // A demo needs no certificate. Its data is recorded; an origin of today has no place beside it, nor other gateways.
+        let http = http::Config { write_token, tls: None, ..self.http };
+        let market = market::Config { share_signals: false, ..self.market };
+        Self { data_dir, tiers, sources: Vec::new(), http, market, ..self }
     }
 
     fn check(file: file::File, mistakes: &mut Vec<Mistake>) -> Self {
         let data_dir = file.data_dir.clone().unwrap_or_else(default_data_dir);
         let breaker = file.breaker.check(mistakes);
-        let tiers = tiers(&file.tiers, &data_dir, file.cache.deadline, &breaker, mistakes);
+        let tiers = tiers(&file.tiers, &data_dir, &file.cache, &breaker, mistakes);
         let policy = policy(&file.ttl, mistakes);
         let http = file.http.check(mistakes);
         if let Err(error) = file.log.filter() {
             mistakes.push(Mistake::new("log.level", format!("{error}; write `info` or `tiergate::tier=debug,info`")));
         }
         let market = file.market.check(mistakes);
+        if market.share_signals && !tiers.iter().any(|tier| matches!(tier, TierConfig::Redis(_))) {
+            mistakes.push(Mistake::new("market.share_signals", market::MarketError::NoLog));
+        }
         let warm = file.warmer.check(mistakes);
         let plugins = file.plugins.check(mistakes);
         let sources = sources(file.source, &plugins, mistakes);
+        if file.cache.watch_every < Duration::from_millis(10) || file.cache.watch_every > Duration::from_secs(1) {
+            mistakes.push(Mistake::new("cache.watch_every", "must be from 10ms to 1s"));
+        }
         if file.cache.deadline.is_zero() || file.cache.deadline > DEADLINE_MAX {
             mistakes.push(Mistake::new("cache.deadline", "must be more than 0s and at most 60s"));
         }
@@ -156,7 +164,7 @@ impl Config {
 fn tiers(
     urls: &[String],
     data_dir: &Path,
-    deadline: Duration,
+    cache: &file::Cache,
     breaker: &breaker::Config,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<TierConfig> {
@@ -165,7 +173,7 @@ fn tiers(
     }
     let mut tiers = Vec::new();
     for (at, url) in urls.iter().enumerate() {
-        match tier(url, deadline, breaker.clone()) {
+        match tier(url, cache, breaker.clone()) {
             Ok(TierConfig::Disk(_)) if tiers.iter().any(|tier| matches!(tier, TierConfig::Disk(_))) => {
                 mistakes.push(Mistake::new(format!("tiers[{at}]"), "one disk tier is enough; remove the others"));
             }
@@ -179,8 +187,9 @@ fn tiers(
     tiers
 }
 
-fn tier(text: &str, deadline: Duration, breaker: breaker::Config) -> Result<TierConfig, String> {
+fn tier(text: &str, cache: &file::Cache, breaker: breaker::Config) -> Result<TierConfig, String> {
     const FORMS: &str = "write `memcached://127.0.0.1:11211`, `redis://127.0.0.1:6379/0`, `rediss://...` or `disk:///var/lib/tiergate/cache.redb`";
+    let file::Cache { deadline, watch_every, .. } = *cache;
     // The text itself may hold a password and is not repeated.
     let url = url::Url::parse(text).map_err(|error| format!("is no URL ({error}); {FORMS}"))?;
     match url.scheme() {
@@ -190,7 +199,8 @@ fn tier(text: &str, deadline: Duration, breaker: breaker::Config) -> Result<Tier
                 return Err(format!("a memcached URL holds a host and a port, and nothing more; {FORMS}"));
             }
             let address = format!("{host}:{}", url.port().unwrap_or(11211));
-            Ok(TierConfig::Memcached(memcached::Config { deadline, breaker, ..memcached::Config::at(address) }))
+            let config = memcached::Config { deadline, watch_every, breaker, ..memcached::Config::at(address) };
+            Ok(TierConfig::Memcached(config))
         }
         "redis" | "rediss" => {
             let database = url.path().trim_start_matches('/');

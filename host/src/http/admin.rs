@@ -141,7 +141,12 @@ pub(super) async fn tiers(app: &App) -> Value {
         let (name, summary) = (tier.name().as_str(), tier.summary());
         json!({ "name": name, "summary": summary, "shared": tier.is_shared(), "state": state, "breakers": breakers })
     });
-    json!({ "tiers": join_all(checks).await })
+    let degraded = app.cache.degraded().map(|degraded| {
+        let silent: Map<String, Value> =
+            degraded.silent.into_iter().map(|(tier, why)| (tier.to_string(), why.into())).collect();
+        json!({ "since": degraded.since, "why": degraded.why, "silent": silent })
+    });
+    json!({ "tiers": join_all(checks).await, "degraded": degraded })
 }
 
 /// One breaker.

@@ -47,7 +47,8 @@ pub(super) async fn get(app: &App, key: &Key, request: &HeaderMap) -> Answer {
         }
         (None, _) => Refusal::new(StatusCode::NOT_FOUND, "miss", format!("no tier has `{key}`")).answer(),
     };
-    respond::read_status(answer.headers_mut(), &read.outcome, read.record.as_deref(), now);
+    let is_degraded = app.cache.is_degraded();
+    respond::read_status(answer.headers_mut(), &read.outcome, read.record.as_deref(), is_degraded, now);
     answer
 }
 

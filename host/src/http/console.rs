@@ -106,9 +106,10 @@ async fn state(app: &App, after: u64) -> Value {
     let lines = tail::after(after, LINES_TOLD_MAX);
     let quarantine = app.cache.quarantine();
     let history_at = app.console.history().last_at();
+    let below = admin::tiers(app).await;
     json!({
         "at": now.seconds_f64(),
-        "tiers": admin::tiers(app).await["tiers"],
+        "tiers": below["tiers"],
         "reads": reads(app),
         "lanes": recovery_api::lanes(app, 0),
         "slots": app.plugins.plugins().status(),
@@ -117,7 +118,7 @@ async fn state(app: &App, after: u64) -> Value {
         "quarantine": { "entries": quarantine.len(), "last": quarantine.first().map(|entry| entry.id) },
         "gateways": [{
             "name": "this one", "version": env!("CARGO_PKG_VERSION"), "up_seconds": now.since(app.console.started_at).as_secs_f64(),
-            "ready": app.market.readiness().is_ready(),
+            "ready": app.market.readiness().is_ready(), "degraded": below["degraded"]["why"],
         }],
         "history_at": history_at,
         "log": { "lines": lines, "last": tail::last() },

@@ -225,8 +225,12 @@ fn ready(app: &App) -> Answer {
         readiness.ages.iter().map(|(key, age)| (key.to_string(), age.as_secs_f64().into())).collect();
     // What operators may see without a token: no detail of a failure.
     let warmer = app.warm.health(Time::now());
-    let body =
-        json!({ "status": word, "waiting_for": waiting_for, "age_seconds": ages, "tiers": tiers, "warmer": warmer });
+    let mode = if app.cache.is_degraded() { "degraded" } else { "normal" };
+    let restarts = app.workers.restarts();
+    let body = json!({
+        "status": word, "mode": mode, "waiting_for": waiting_for, "age_seconds": ages, "tiers": tiers, "warmer": warmer,
+        "restarts": restarts,
+    });
     respond::json(status, &body)
 }
 

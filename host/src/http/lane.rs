@@ -100,8 +100,12 @@ pub(super) async fn drive(
             let ready = door.answers.ready(&door.app, &plain);
             let Some(ready) = ready.as_ref() else { return Ok(Some(read)) };
             match &ready.file {
-                Some(file) => stream.send_file(file, ready.bytes.len()).await?,
-                None => stream.write_all(&ready.bytes).await?,
+                Some(file) if stream.sends_files() => stream.send_file(file, ready.bytes.len()).await?,
+                _ => {
+                    stream.write_all(&ready.bytes).await?;
+                    // One that encrypts may hold the last of it back.
+                    stream.flush().await?;
+                }
             }
             door.requests.answered(StatusCode::OK.as_u16());
             read.drain(..plain.length);

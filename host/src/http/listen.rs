@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -21,6 +21,7 @@ use super::lane::{self, Answers};
 use super::listener::Listener;
 use super::live::Streamed;
 use super::stream::{Rewound, Stream};
+use super::tls::{self, Tls};
 use super::{App, admin, data};
 use crate::telemetry::metrics::{self, Requests};
 
@@ -31,10 +32,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Listeners that are bound and not yet served.
-#[derive(Debug)]
 pub struct Bound {
     /// See [`Listener::Data`].
     pub data: TcpListener,
+    /// What `data` speaks, if it is more than HTTP.
+    tls: Option<Tls>,
     /// See [`Listener::Unix`].
     pub unix: Option<(UnixListener, PathBuf)>,
     /// See [`Listener::Admin`].
@@ -63,10 +65,19 @@ impl Bound {
                 }
             },
         };
+        let tls = config
+            .tls
+            .clone()
+            .and_then(|files| Tls::new(files).map_err(|error| mistakes.push((error.path(), error.to_string()))).ok());
         match (data, admin) {
-            (Some(data), Some(admin)) if mistakes.is_empty() => Ok(Self { data, unix, admin }),
+            (Some(data), Some(admin)) if mistakes.is_empty() => Ok(Self { data, tls, unix, admin }),
             _ => Err(mistakes),
         }
+    }
+
+    /// The scheme of the data listener's URLs.
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 
@@ -116,7 +127,15 @@ pub async fn serve(app: Arc<App>, bound: Bound, stop: watch::Receiver<bool>) {
     let limit = |app: &App| Arc::new(Semaphore::new(app.config.connections_max));
     let mut listeners = JoinSet::new();
     let data = Listener::Data(bound.data.local_addr().unwrap_or(app.config.listen));
-    listeners.spawn(accept(app.clone(), data, Acceptor::Tcp(bound.data), limit(&app), stop.clone()));
+    let acceptor = match bound.tls {
+        None => Acceptor::Tcp(bound.data),
+        Some(tls) => {
+            let tls = Arc::new(tls);
+            listeners.spawn(renew(tls.clone(), stop.clone()));
+            Acceptor::Tls(bound.data, tls)
+        }
+    };
+    listeners.spawn(accept(app.clone(), data, acceptor, limit(&app), stop.clone()));
     let admin = Listener::Admin(bound.admin.local_addr().unwrap_or(app.config.admin));
     listeners.spawn(accept(app.clone(), admin, Acceptor::Tcp(bound.admin), limit(&app), stop.clone()));
     if let Some((listener, path)) = bound.unix {
@@ -137,20 +156,54 @@ pub(super) struct Door {
     pub answers: Answers,
 }
 
+/// Takes a certificate that was renewed, until `stop` is told.
+async fn renew(tls: Arc<Tls>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(tls::LOOK_EVERY) => match tls.renew() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("the certificate was renewed"),
+                Err(error) => tracing::error!(%error, "the renewed certificate cannot be used; the one before serves on"),
+            },
+            () = told(&mut stop) => return,
+        }
+    }
+}
+
 enum Acceptor {
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<Tls>),
     Unix(UnixListener),
 }
 
 impl Acceptor {
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> io::Result<Accepted> {
+        let tcp = async |listener: &TcpListener| {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            io::Result::Ok(stream)
+        };
+        Ok(match self {
+            Self::Tcp(listener) => Accepted::Ready(Box::new(tcp(listener).await?)),
+            Self::Tls(listener, tls) => Accepted::Greets(Box::new(tls.acceptor().accept(tcp(listener).await?))),
+            Self::Unix(listener) => Accepted::Ready(Box::new(listener.accept().await?.0)),
+        })
+    }
+}
+
+/// A connection that was accepted.
+enum Accepted {
+    Ready(Box<dyn Stream>),
+    /// First comes the handshake of TLS, which nobody else waits for.
+    Greets(Box<tokio_rustls::Accept<TcpStream>>),
+}
+
+impl Accepted {
+    /// The connection, when it can be read, within the time that a head of a request may take.
+    async fn ready(self, deadline: Duration) -> io::Result<Box<dyn Stream>> {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
-            }
-            Self::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Ready(stream) => Ok(stream),
+            Self::Greets(handshake) => Ok(Box::new(tokio::time::timeout(deadline, handshake).await??)),
         }
     }
 }
@@ -173,8 +226,8 @@ async fn accept(
         };
         tokio::select! {
             (place, accepted) = next => match accepted {
-                Ok(stream) => {
-                    let connection = connection(door.clone(), stream, stop.clone());
+                Ok(accepted) => {
+                    let connection = connection(door.clone(), accepted, stop.clone());
                     connections.spawn(async move {
                         let _place = place;
                         metrics::connections(1.0);
@@ -207,7 +260,15 @@ async fn accept(
     }
 }
 
-async fn connection(door: Arc<Door>, mut stream: Box<dyn Stream>, mut stop: watch::Receiver<bool>) {
+async fn connection(door: Arc<Door>, accepted: Accepted, mut stop: watch::Receiver<bool>) {
+    let greeted = tokio::select! {
+        greeted = accepted.ready(door.app.config.head_deadline) => greeted,
+        () = told(&mut stop) => return,
+    };
+    let mut stream = match greeted {
+        Ok(stream) => stream,
+        Err(error) => return ended_early(&error),
+    };
     let driven = match door.listener {
         Listener::Data(_) | Listener::Unix(_) => lane::drive(&door, &mut *stream, &mut stop).await,
         Listener::Admin(_) => Ok(Some(Vec::new())),

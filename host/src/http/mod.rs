@@ -29,6 +29,7 @@ mod signals_api;
 mod socket;
 mod splitter;
 mod stream;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,11 +43,13 @@ pub use access::{Secret, token_file};
 pub use console::{Console, compose};
 pub use listen::{Bound, serve};
 pub use listener::Listener;
+pub use tls::{Files as TlsFiles, TlsError};
 
 use crate::cache::Cache;
 use crate::market::Market;
 use crate::plugin::Operator;
 use crate::source::Sources;
+use crate::supervisor::Workers;
 use crate::warm::Warm;
 
 /// The HTTP room's own settings.
@@ -54,6 +57,8 @@ use crate::warm::Warm;
 pub struct Config {
     /// Where the dashboard and the API are served.
     pub listen: SocketAddr,
+    /// With these `listen` speaks TLS.
+    pub tls: Option<TlsFiles>,
     /// A second data listener.
     pub unix: Option<PathBuf>,
     /// Where metrics and administration are served.
@@ -82,6 +87,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8002)),
+            tls: None,
             unix: None,
             admin: SocketAddr::from(([127, 0, 0, 1], 8003)),
             hosts: Vec::new(),
@@ -119,4 +125,6 @@ pub struct App {
     pub plugins: Arc<Operator>,
     /// The operator's console.
     pub console: Arc<Console>,
+    /// What goes on beside the listeners.
+    pub workers: Workers,
 }

@@ -139,12 +139,19 @@ pub(super) fn view_status(answer: &mut Answer, snapshot: &Snapshot, now: Time) {
 }
 
 /// `Cache-Status` of a read of one key.
-pub(super) fn read_status(headers: &mut HeaderMap, outcome: &ReadOutcome, record: Option<&Record>, now: Time) {
+pub(super) fn read_status(
+    headers: &mut HeaderMap,
+    outcome: &ReadOutcome,
+    record: Option<&Record>,
+    is_degraded: bool,
+    now: Time,
+) {
     let ttl = record.map_or(0, |record| match record.is_fresh(now) {
         true => i64::try_from(record.soft_expiry.remaining(now).as_secs()).unwrap_or(i64::MAX),
         false => -i64::try_from(now.since(record.soft_expiry).as_secs()).unwrap_or(i64::MAX),
     });
     let status = match outcome {
+        ReadOutcome::Hit { tier } if is_degraded => format!("tiergate; hit; ttl={ttl}; detail=\"{tier}; degraded\""),
         ReadOutcome::Hit { tier } => format!("tiergate; hit; ttl={ttl}; detail={tier}"),
         ReadOutcome::Stale { tier, why } => {
             let why = match why {
@@ -152,8 +159,10 @@ pub(super) fn read_status(headers: &mut HeaderMap, outcome: &ReadOutcome, record
                 StaleWhy::NotRenewed => "stale",
                 StaleWhy::TierFailed => "tier-failed",
             };
-            format!("tiergate; hit; ttl={ttl}; detail=\"{tier}; {why}\"")
+            let degraded = if is_degraded { "; degraded" } else { "" };
+            format!("tiergate; hit; ttl={ttl}; detail=\"{tier}; {why}{degraded}\"")
         }
+        ReadOutcome::Miss if is_degraded => "tiergate; fwd=miss; detail=degraded".to_owned(),
         ReadOutcome::Miss => "tiergate; fwd=miss".to_owned(),
         ReadOutcome::Unavailable { .. } => "tiergate; fwd=miss; detail=unavailable".to_owned(),
     };

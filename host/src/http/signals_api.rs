@@ -95,6 +95,11 @@ async fn stream(
 async fn answer(app: &App, tally: &Tally) -> Answer {
     let mut report = tally.report();
     let status = match app.market.published(tally.ticket, PUBLISH_PATIENCE).await {
+        // The signals are safe in the log; what becomes of them is in the hands of another gateway.
+        Some(round) if round.elsewhere => {
+            report.insert("published_by".to_owned(), "another gateway".into());
+            StatusCode::ACCEPTED
+        }
         Some(round) => {
             report.insert("documents".to_owned(), Value::Object(documents(&round)));
             if let Some(failure) = &round.failure {
@@ -162,6 +167,7 @@ impl Tally {
         let code = match error {
             AggregatorError::Busy { .. } => "aggregator-busy",
             AggregatorError::Plugin(_) => "aggregator-failed",
+            AggregatorError::NotShared(_) => "not-shared",
         };
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string()).with(Value::Object(self.report()))
     }

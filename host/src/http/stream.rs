@@ -9,9 +9,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// A connection.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {
+    /// Whether the kernel can send a file by itself. It cannot encrypt what it sends.
+    fn sends_files(&self) -> bool;
+
     /// Sends of `file`, from `at` on, what the connection takes now, and moves `at` by it.
     fn poll_send_file(&self, cx: &mut Context<'_>, file: &File, at: &mut u64, bytes: usize) -> Poll<io::Result<usize>>;
 }
@@ -19,6 +23,10 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {
 macro_rules! stream {
     ($stream:ty) => {
         impl Stream for $stream {
+            fn sends_files(&self) -> bool {
+                true
+            }
+
             fn poll_send_file(
                 &self,
                 cx: &mut Context<'_>,
@@ -41,6 +49,16 @@ macro_rules! stream {
 
 stream!(TcpStream);
 stream!(UnixStream);
+
+impl Stream for TlsStream<TcpStream> {
+    fn sends_files(&self) -> bool {
+        false
+    }
+
+    fn poll_send_file(&self, _: &mut Context<'_>, _: &File, _: &mut u64, _: usize) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+}
 
 impl dyn Stream + '_ {
     /// Sends the first `bytes` of `file`.

@@ -96,4 +96,7 @@ pub enum AggregatorError {
         /// Calls in the mailbox.
         waiting: usize,
     },
+    /// The signals did not reach the log that all gateways read, or did not come back from it.
+    #[error("the signals could not be shared with the other gateways: {0}")]
+    NotShared(String),
 }

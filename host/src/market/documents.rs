@@ -249,6 +249,7 @@ impl Market {
         loop {
             ticks.tick().await;
             let keys = self.documents.keys();
+            self.cache.watch(keys.clone());
             let found = self.cache.refresh(&keys).await;
             for (key, refreshed) in keys.iter().zip(found) {
                 if refreshed.found.is_some_and(|(record, _)| self.documents.renew(key, &record)) {

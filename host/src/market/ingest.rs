@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,10 +49,20 @@ pub struct Published {
     pub documents: BTreeMap<Key, Result<Put, DecodeError>>,
     /// Why no document could be made.
     pub failure: Option<AggregatorError>,
+    /// Whether another gateway publishes: this one has the signals, and made no documents of them.
+    pub elsewhere: bool,
 }
 
 /// The last rounds, oldest first.
 pub(super) type Rounds = VecDeque<Arc<Published>>;
+
+// === impl Ticket ===
+
+impl Ticket {
+    pub(super) fn next(tickets: &AtomicU64) -> Self {
+        Self(tickets.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
 
 // === impl Published ===
 
@@ -82,6 +92,9 @@ impl Market {
     }
 
     async fn ingest_through(&self, bodies: Vec<Bytes>) -> Result<Ingested, AggregatorError> {
+        if let Some(relay) = &self.relay {
+            return Self::relay_batch(relay, bodies).await;
+        }
         let (now, count) = (Time::now(), bodies.len());
         let first = self.sequence.fetch_add(count as u64, Ordering::Relaxed) + 1;
         let batch = (first..).zip(bodies).map(|(seq, body)| Signal { seq, received_at: now, body }).collect();
@@ -89,7 +102,7 @@ impl Market {
         let accepted = count.saturating_sub(rejected.len());
         metrics::signals(accepted, rejected.len());
         // The ticket is drawn after the aggregator has answered, so a round that begins later finds the batch there.
-        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::SeqCst) + 1);
+        let ticket = Ticket::next(&self.tickets);
         self.ingested.notify_one();
         Ok(Ingested { first, accepted, rejected, ticket })
     }
@@ -136,6 +149,9 @@ impl Market {
 
     async fn publish_round(&self) -> Published {
         let up_to = Ticket(self.tickets.load(Ordering::SeqCst));
+        if !self.publishes() {
+            return Published { up_to, elsewhere: true, ..Published::default() };
+        }
         let publications = match self.aggregator.documents(Time::now()).await {
             Ok(publications) => publications,
             Err(failure) => {
@@ -149,6 +165,6 @@ impl Market {
             let outcome = self.cache.put(&publication.key, publication.body, options).await;
             (publication.key, outcome)
         });
-        Published { up_to, documents: join_all(puts).await.into_iter().collect(), failure: None }
+        Published { up_to, documents: join_all(puts).await.into_iter().collect(), ..Published::default() }
     }
 }

@@ -9,6 +9,7 @@ mod documents;
 mod ingest;
 mod live;
 mod readiness;
+mod relay;
 mod snapshot;
 mod views;
 
@@ -29,6 +30,7 @@ use crate::cache::Cache;
 use crate::record::Key;
 use documents::Documents;
 use live::Live;
+use relay::Relay;
 use views::Views;
 
 /// The market's own settings.
@@ -40,6 +42,8 @@ pub struct Config {
     pub coalesce: Duration,
     /// Documents without whose real data the gateway is not ready.
     pub required: Vec<Key>,
+    /// Whether signals are shared with other gateways over a tier that can.
+    pub share_signals: bool,
 }
 
 impl Default for Config {
@@ -48,6 +52,7 @@ impl Default for Config {
             refresh_every: Duration::from_millis(500),
             coalesce: Duration::from_millis(100),
             required: vec![Key::new(documents::SIGNALS).expect("a constant that is a key")],
+            share_signals: false,
         }
     }
 }
@@ -72,6 +77,8 @@ pub struct Market {
     rounds: watch::Sender<ingest::Rounds>,
     /// A document that was stale is fresh again, and no change of its data tells so.
     renewed: Notify,
+    /// The way of signals to all gateways; `None` where this one is alone.
+    relay: Option<Relay>,
 }
 
 impl Market {
@@ -79,13 +86,16 @@ impl Market {
     ///
     /// # Errors
     ///
-    /// When the aggregator cannot say what its views are composed from, or a required document is not among that.
+    /// When the aggregator cannot say what its views are composed from, a required document is not among that, or signals
+    /// are to be shared and no tier can.
     pub async fn new(
         config: Config,
         cache: Arc<Cache>,
         aggregator: Arc<dyn Aggregator>,
     ) -> Result<Arc<Self>, MarketError> {
         let documents = Documents::new(config.inputs(&*aggregator).await?);
+        let relay =
+            if config.share_signals { Some(Relay::over(cache.tiers()).ok_or(MarketError::NoLog)?) } else { None };
         // What the cache recalled from before a restart is on the dashboard at once, with its age.
         documents.recall(|key| cache.peek(key));
         Ok(Arc::new(Self {
@@ -101,6 +111,7 @@ impl Market {
             publishing: watch::channel(false).0,
             rounds: watch::channel(ingest::Rounds::new()).0,
             renewed: Notify::new(),
+            relay,
         }))
     }
 
@@ -116,9 +127,11 @@ impl Market {
             () = self.publish() => {}
             () = self.compose() => {}
             () = self.tell() => {}
+            () = self.relay_signals() => {}
             stopped = stop.wait_for(|stop| *stop) => {
                 tracing::debug!(told = stopped.is_ok(), "the market stops");
             }
         }
+        self.give_up_lease().await;
     }
 }

@@ -36,6 +36,9 @@ pub enum MarketError {
         /// The documents that every view needs.
         known: String,
     },
+    /// Signals are to be shared, and there is nothing to share them over.
+    #[error("signals are shared over Redis; name one in `tiers`")]
+    NoLog,
 }
 
 // === impl Readiness ===

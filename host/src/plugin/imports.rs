@@ -11,7 +11,7 @@ use super::answer;
 use super::bindings::common::tiergate::plugin::{host_clock, host_log, host_metrics, host_random, types};
 use super::limits::Limits;
 use super::meter::Meter;
-use super::slot::Identity;
+use super::slot::{Identity, tell};
 
 /// The longest log line in bytes; the rest is cut.
 const LINE_BYTES_MAX: usize = 1 << 10;
@@ -65,13 +65,11 @@ impl types::Host for Host {}
 
 impl host_log::Host for Host {
     fn log(&mut self, level: host_log::Level, message: String) {
-        let Identity { slot, name: plugin, version, .. } = &*self.identity;
-        let version = version.as_deref();
         match self.voice.line() {
             Speak::Yes => {}
             Speak::YesAfter(dropped) => {
                 let rate = self.voice.lines_max;
-                tracing::warn!(%slot, %plugin, version, dropped, "log lines over the plugin's rate of {rate}/s were dropped");
+                tell!(warn, self.identity, dropped, "log lines over the plugin's rate of {rate}/s were dropped");
             }
             Speak::No => {
                 self.identity.metrics().line_dropped();
@@ -80,11 +78,11 @@ impl host_log::Host for Host {
         }
         let line = answer::one_line(&message, LINE_BYTES_MAX);
         match level {
-            host_log::Level::Trace => tracing::trace!(%slot, %plugin, version, "{line}"),
-            host_log::Level::Debug => tracing::debug!(%slot, %plugin, version, "{line}"),
-            host_log::Level::Info => tracing::info!(%slot, %plugin, version, "{line}"),
-            host_log::Level::Warn => tracing::warn!(%slot, %plugin, version, "{line}"),
-            host_log::Level::Error => tracing::error!(%slot, %plugin, version, "{line}"),
+            host_log::Level::Trace => tell!(trace, self.identity, "{line}"),
+            host_log::Level::Debug => tell!(debug, self.identity, "{line}"),
+            host_log::Level::Info => tell!(info, self.identity, "{line}"),
+            host_log::Level::Warn => tell!(warn, self.identity, "{line}"),
+            host_log::Level::Error => tell!(error, self.identity, "{line}"),
         }
     }
 }

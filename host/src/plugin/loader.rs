@@ -21,7 +21,7 @@ use super::error::PluginError;
 use super::imports::Host;
 use super::limits::Limits;
 use super::loaded::{self, Loaded};
-use super::slot::Identity;
+use super::slot::{Identity, tell};
 use super::trust::{self, TrustedKeys};
 
 /// The largest component file. One made from Python has 18 MB.
@@ -108,13 +108,11 @@ impl Loader {
 
     /// The component, from code that was compiled before if there is any.
     fn component(&self, bytes: &[u8], identity: &Identity) -> wasmtime::Result<Component> {
-        let Identity { name: plugin, sha256, .. } = identity;
+        let sha256 = &identity.sha256;
         let cached = self.cache.as_ref().and_then(|cache| {
             let code = cache.get(sha256).map_err(wasmtime::Error::from);
             code.and_then(|code| code.as_ref().map(|code| code.load(&self.engine)).transpose())
-                .inspect_err(
-                    |error| tracing::warn!(%plugin, %sha256, %error, "cached code is not used; compiling again"),
-                )
+                .inspect_err(|error| tell!(warn, identity, %sha256, %error, "cached code is not used; compiling again"))
                 .ok()
                 .flatten()
         });
@@ -144,11 +142,12 @@ impl Loader {
         self.cache.as_ref().is_some_and(|cache| cache.get(sha256).is_ok_and(|code| code.is_some()))
     }
 
-    fn keep(&self, Identity { name: plugin, sha256, .. }: &Identity, code: &NativeCode) {
+    fn keep(&self, identity: &Identity, code: &NativeCode) {
+        let sha256 = &identity.sha256;
         if let Some(cache) = &self.cache
             && let Err(error) = cache.put(sha256, code)
         {
-            tracing::warn!(%plugin, %sha256, %error, "its code is not cached; it is compiled again at the next start");
+            tell!(warn, identity, %sha256, %error, "its code is not cached; it is compiled again at the next start");
         }
     }
 }

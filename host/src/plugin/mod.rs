@@ -175,7 +175,8 @@ fn fill<P>(name: &str, chain: Vec<PluginSpec>, load: impl Fn(&PluginSpec) -> Mad
             (Ok((identity, plugin)), Some(slot)) => slot.activate(&slot.offer(identity, plugin)),
             (Err(error), _) => {
                 if chain.len() > 1 {
-                    tracing::error!(slot = name, %error, "a plugin that was used here is left out; the one before it stays");
+                    let (plugin, version) = (&error.plugin, error.version.as_deref());
+                    tracing::error!(slot = name, %plugin, version, %error, "a plugin that was used here is left out; the one before it stays");
                 }
                 failure = Some(error);
             }

@@ -17,7 +17,7 @@ use super::error::{Cause, PluginError};
 use super::imports::Host;
 use super::limits::{Limits, START_DEADLINE};
 use super::meter::Denied;
-use super::slot::Identity;
+use super::slot::{Identity, tell};
 
 /// Calls that one instance answers before it is replaced: what a plugin leaks, it leaks for so long.
 const CALLS_MAX: u32 = 10_000;
@@ -178,7 +178,7 @@ pub(super) fn cause(store: &Store<Host>, limits: &Limits, call: Call, error: &wa
 pub(super) fn lost(identity: &Identity, call: Call, cause: Cause, error: Option<&wasmtime::Error>) -> PluginError {
     identity.metrics().lost(cause.label());
     if let Some(error) = error {
-        tracing::debug!(slot = %identity.slot, plugin = %identity.name, version = identity.version.as_deref(), "{error:?}");
+        tell!(debug, identity, "{error:?}");
     }
     identity.error(Some(call.name), cause)
 }

@@ -244,6 +244,16 @@ impl<P> Generation<P> {
 
 // === impl Identity ===
 
+/// A line of the log about a plugin: its slot, name and version are fields, whatever the text says.
+macro_rules! tell {
+    ($level:ident, $identity:expr, $($line:tt)+) => {{
+        let identity: &$crate::plugin::slot::Identity = &$identity;
+        let $crate::plugin::slot::Identity { slot, name, version, .. } = identity;
+        tracing::$level!(%slot, plugin = %name, version = version.as_deref(), $($line)+)
+    }};
+}
+pub(super) use tell;
+
 impl Identity {
     /// Its metrics.
     pub(super) fn metrics(&self) -> plugin_metrics::Of<'_> {

@@ -91,7 +91,7 @@ impl Watch {
     }
 
     /// Looks again and again, until it is dropped.
-    pub async fn run(mut self) {
+    pub async fn run(&mut self) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -215,7 +215,7 @@ fn is_tls(error: &io::Error) -> bool {
 /// # Errors
 ///
 /// When there are no roots.
-pub(super) fn native_tls() -> Result<ClientConfig, String> {
+pub(crate) fn native_tls() -> Result<ClientConfig, String> {
     let config = versions()?.with_native_roots().map_err(|error| {
         format!("no certificates to trust ({error}): install ca-certificates, or name a file of them in SSL_CERT_FILE")
     })?;
@@ -227,7 +227,7 @@ pub(super) fn native_tls() -> Result<ClientConfig, String> {
 /// # Errors
 ///
 /// When TLS is not available.
-pub(super) fn tls(roots: RootCertStore) -> Result<ClientConfig, String> {
+pub(crate) fn tls(roots: RootCertStore) -> Result<ClientConfig, String> {
     Ok(versions()?.with_root_certificates(roots).with_no_client_auth())
 }
 

@@ -37,6 +37,7 @@ pub use state::History;
 use crate::cache::Cache;
 use crate::record::{Key, Time};
 use fetch::Fetcher;
+pub(crate) use fetch::{native_tls, tls};
 use origin::Origin;
 use refresh::Source;
 

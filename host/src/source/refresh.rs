@@ -20,6 +20,12 @@ use crate::cache::{Cache, Put, PutOptions, Verdict};
 use crate::record::{Key, Time};
 use crate::telemetry::metrics;
 
+/// The time that writing an answer may take: the lease of a fetch lasts so much longer than the fetch.
+const LEASE_MORE: Duration = Duration::from_secs(2);
+
+/// How long a source is left alone that another gateway is fetching. Its answer is heard of before.
+const LEASED_ELSEWHERE: Duration = Duration::from_secs(1);
+
 /// What became of a refresh.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -132,6 +138,15 @@ impl Source {
             progress.flight = None;
             return Refreshed::NotYet { until: wall(until) };
         }
+        // Efficiency alone: which answer counts is decided by its order, whoever fetches it.
+        let lease = self.cache.lease(format!("source:{}", self.name), self.timeout + LEASE_MORE).await;
+        let Some(_lease) = lease else {
+            let until = Instant::now() + LEASED_ELSEWHERE;
+            let mut progress = self.progress();
+            progress.state.not_before = until;
+            progress.flight = None;
+            return Refreshed::NotYet { until: wall(until) };
+        };
         let begun = Begun::now();
         let held = {
             let state = &mut self.progress().state;

@@ -30,6 +30,7 @@ const SOURCE_FETCH_SECONDS: &str = "tiergate_source_fetch_seconds";
 const SIGNALS: &str = "tiergate_signals_total";
 const SNAPSHOT_SECONDS: &str = "tiergate_snapshot_seconds";
 pub(super) const HTTP_REQUESTS: &str = "tiergate_http_requests_total";
+const WORKER_RESTARTS: &str = "tiergate_worker_restarts_total";
 const CONNECTIONS: &str = "tiergate_connections";
 const STREAMS: &str = "tiergate_streams";
 const WARMER_ACTIONS: &str = "tiergate_warmer_actions_total";
@@ -39,6 +40,11 @@ const WARMER_WARM: &str = "tiergate_warmer_warm";
 const WARMER_FAILURES: &str = "tiergate_warmer_failures";
 const WARMER_LAST: &str = "tiergate_warmer_last_warmed_age_seconds";
 const WARMER_NEXT: &str = "tiergate_warmer_next_attempt_seconds";
+const DEGRADED: &str = "tiergate_degraded";
+const CHANGES_MISSED: &str = "tiergate_changes_missed_total";
+const SIGNALS_MISSED: &str = "tiergate_signals_missed_total";
+const PUBLISHES: &str = "tiergate_publishes";
+const HINTS: &str = "tiergate_hints_total";
 pub(super) const AGE: &str = "cache_age_seconds";
 
 /// Seconds, from a cheap call to a slow tier.
@@ -93,6 +99,7 @@ fn describe() {
     describe_histogram!(SOURCE_FETCH_SECONDS, Unit::Seconds, "Time from asking an origin to the end of its answer");
     describe_counter!(SIGNALS, "Signals posted by outcome");
     describe_counter!(HTTP_REQUESTS, "Requests by listener and status");
+    describe_counter!(WORKER_RESTARTS, "How often work beside the listeners died and was begun again, by worker");
     describe_gauge!(CONNECTIONS, "Open connections of the data listeners");
     describe_gauge!(STREAMS, "Open event streams and WebSockets");
     describe_counter!(WARMER_ACTIONS, "Actions of the warmer by step and fate");
@@ -102,12 +109,22 @@ fn describe() {
     describe_gauge!(WARMER_FAILURES, "Attempts in a row that failed to warm a watched key");
     describe_gauge!(WARMER_LAST, Unit::Seconds, "Time since a watched key was last warmed");
     describe_gauge!(WARMER_NEXT, Unit::Seconds, "Time until the warmer means to look at a watched key again");
+    describe_gauge!(DEGRADED, "1 while changes that others make may be missed, and memory is not trusted, else 0");
+    describe_counter!(CHANGES_MISSED, "Times that changes which others made may have been missed");
+    describe_counter!(SIGNALS_MISSED, "Times that signals of other gateways were trimmed away before they were read");
+    describe_gauge!(PUBLISHES, "1 while this gateway publishes what all gateways' signals add up to, else 0");
+    describe_counter!(HINTS, "Changes by others that tiers told of, by tier and kind");
     describe_gauge!(
         AGE,
         Unit::Seconds,
         "Age of the data of each dashboard document: now less its producer's timestamp"
     );
     describe_histogram!(SNAPSHOT_SECONDS, Unit::Seconds, "Time to compose, encode and compress the dashboard's views");
+}
+
+/// A worker died this often more. With 0 it is known from its beginning on.
+pub fn worker_restarted(worker: &'static str, times: u64) {
+    counter!(WORKER_RESTARTS, "worker" => worker).increment(times);
 }
 
 /// One tier's answer to a write.
@@ -188,6 +205,31 @@ pub fn breaker(tier: &TierName, side: &'static str, is_open: bool) {
 /// A breaker went over into another state.
 pub fn breaker_turned(tier: &TierName, side: &'static str, to: &'static str) {
     counter!(BREAKER_TURNS, "tier" => tier.to_string(), "side" => side, "to" => to).increment(1);
+}
+
+/// Whether changes that others make may be missed.
+pub fn degraded(is_degraded: bool) {
+    gauge!(DEGRADED).set(if is_degraded { 1.0 } else { 0.0 });
+}
+
+/// Changes that others made may have been missed.
+pub fn changes_missed() {
+    counter!(CHANGES_MISSED).increment(1);
+}
+
+/// Signals of other gateways were trimmed away before this one read them.
+pub fn signals_missed() {
+    counter!(SIGNALS_MISSED).increment(1);
+}
+
+/// Whether this gateway publishes for all that share their signals.
+pub fn publishes(publishes: bool) {
+    gauge!(PUBLISHES).set(if publishes { 1.0 } else { 0.0 });
+}
+
+/// A tier told of a change.
+pub fn hint(tier: &TierName, kind: &'static str) {
+    counter!(HINTS, "tier" => tier.to_string(), "kind" => kind).increment(1);
 }
 
 /// What waits for a tier.

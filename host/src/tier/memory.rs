@@ -53,6 +53,8 @@ struct Entry {
     record: Arc<Record>,
     /// When the tiers below should be asked again, in Unix microseconds; 0 when they never were.
     look_at: AtomicU64,
+    /// When they were last asked, likewise.
+    looked_at: AtomicU64,
     /// Hits that were not taken yet.
     hits: AtomicU64,
 }
@@ -63,6 +65,8 @@ pub struct Hit {
     pub record: Arc<Record>,
     /// Whether another look below is due.
     pub is_due: bool,
+    /// When the tiers below were last asked.
+    pub looked_at: Time,
 }
 
 #[derive(Clone)]
@@ -125,12 +129,15 @@ impl Memory {
             return None;
         }
         entry.hits.fetch_add(1, Relaxed);
-        Some(Hit { record: entry.record.clone(), is_due: now.micros() >= entry.look_at.load(Relaxed) })
+        let is_due = now.micros() >= entry.look_at.load(Relaxed);
+        let looked_at = Time::from_micros(entry.looked_at.load(Relaxed));
+        Some(Hit { record: entry.record.clone(), is_due, looked_at })
     }
 
-    /// Notes that the tiers below were asked for `key`, and need not be asked again before `next`.
-    pub fn looked(&self, key: &Key, next: Time) {
+    /// Notes that the tiers below were asked for `key` at `now`, and need not be asked again before `next`.
+    pub fn looked(&self, key: &Key, now: Time, next: Time) {
         if let Some(entry) = self.entries.peek(key) {
+            entry.looked_at.store(now.micros(), Relaxed);
             entry.look_at.store(next.micros(), Relaxed);
         }
     }
@@ -170,7 +177,12 @@ impl Memory {
         }
         // What is known of the key outlives its value.
         let known = |known: fn(&Entry) -> &AtomicU64| held.as_ref().map_or(0, |held| known(held).load(Relaxed)).into();
-        let entry = Entry { record, look_at: known(|entry| &entry.look_at), hits: known(|entry| &entry.hits) };
+        let entry = Entry {
+            record,
+            look_at: known(|entry| &entry.look_at),
+            looked_at: known(|entry| &entry.looked_at),
+            hits: known(|entry| &entry.hits),
+        };
         self.entries.insert(key.clone(), Arc::new(entry));
         WriteOutcome::Stored
     }

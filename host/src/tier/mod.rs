@@ -18,16 +18,20 @@ pub mod breaker;
 mod contest;
 pub mod disk;
 mod floors;
+mod hear;
 pub mod memcached;
 pub mod memory;
 pub mod redis;
+pub mod shared;
 
 pub use self::breaker::{Breaker, Breakers, Side};
 pub use self::disk::Disk;
 pub use self::floors::Floors;
+pub use self::hear::Hear;
 pub use self::memcached::Memcached;
 pub use self::memory::Memory;
 pub use self::redis::Redis;
+pub use self::shared::{Lease, Logged, Shared};
 
 /// Rounds of read, compare and set before a write that always lost the race is given up.
 pub const CAS_ROUNDS_MAX: usize = 4;
@@ -59,6 +63,26 @@ pub trait Tier: Send + Sync + 'static {
     /// Removes exactly the value whose stored bytes have this digest, by compare-and-delete; other bytes stay
     /// (`Superseded`). It raises no floor.
     async fn delete_exact(&self, key: &Key, stored: Digest) -> DeleteOutcome;
+
+    /// Notes that values of `key` up to `floor` were deleted elsewhere: this gateway brings none of them back.
+    fn raise_floor(&self, _key: &Key, _floor: Version) {}
+
+    /// Notes what another gateway noted of the value of `key` whose bytes have the digest `stored`, for a tier that keeps no
+    /// notes that others can read.
+    fn note(&self, _key: &Key, _stored: Digest, _canonical: Digest, _stamp: Stamp) {}
+
+    /// Up to which version values of each of `keys` were deleted, where the tier remembers deletes of all gateways.
+    async fn floors(&self, keys: &[Key]) -> Result<Vec<Option<Version>>, TierError> {
+        Ok(vec![None; keys.len()])
+    }
+
+    /// Tells `hear` of changes that others make, for as long as it is polled. A tier that cannot tell ends at once.
+    async fn tell(&self, _hear: Arc<dyn Hear>) {}
+
+    /// What gateways share in it besides values.
+    fn shared(&self) -> Option<&dyn Shared> {
+        None
+    }
 
     /// Every live record that this gateway can list in it without asking others: those of a tier that survives a restart. A
     /// tier that cannot list them answers none.

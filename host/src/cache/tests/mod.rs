@@ -47,6 +47,10 @@ impl Codec for Plain {
         self.decode(key, payload, 0)
     }
 
+    fn claims(&self) -> Vec<String> {
+        vec!["*".to_owned()]
+    }
+
     fn epoch(&self) -> u64 {
         0
     }

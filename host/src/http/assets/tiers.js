@@ -54,9 +54,10 @@ export function showTiers({ tiers, lanes, reads }) {
 
 export function showGateways({ gateways }) {
   keyed($("gateway-list"), list(gateways), (gateway) => gateway.name, "gateway-row", ({ root, fields }, gateway) => {
-    root.dataset.state = gateway.ready ? "live" : "stale";
+    root.dataset.state = gateway.ready && !gateway.degraded ? "live" : "stale";
     put(fields.name, gateway.name);
     put(fields.note, `version ${gateway.version}, up for ${span(gateway.up_seconds)}`);
-    put(fields.badge, gateway.ready ? "Ready" : "Waits for its producers");
+    const standing = gateway.ready ? "Ready" : "Waits for its producers";
+    put(fields.badge, gateway.degraded ? `Degraded: ${gateway.degraded}` : standing);
   });
 }

@@ -9,7 +9,7 @@ use crate::plugin::call::{Answer, Question, Stopwatch, Taken};
 use crate::plugin::error::PluginError;
 use crate::plugin::loaded::Loaded;
 use crate::plugin::shadow::{Activated, Handover, Mode, PATIENCE, beside, take_over};
-use crate::plugin::slot::{Generation, Slot};
+use crate::plugin::slot::{Generation, Slot, tell};
 use crate::plugin::tap::{AnyTap as _, Tap};
 use crate::plugin::tape::Room;
 
@@ -104,7 +104,8 @@ impl Actor {
         match self.life.checkpoint() {
             Ok(checkpoint) => self.tap.state(&checkpoint),
             Err(error) => {
-                tracing::warn!(%error, "the tape begins anew: no state could be had to go on from");
+                let identity = &self.life.generation().identity;
+                tell!(warn, identity, %error, "the tape begins anew: no state could be had to go on from");
                 self.tap.no_state();
             }
         }
@@ -151,7 +152,7 @@ impl Actor {
             let before = before.with_patience(PATIENCE);
             let make = move || (before, "its own: it was active".to_owned());
             let accompanied = self.tap.accompany(&old, Mode::Probation, make);
-            accompanied.inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok()
+            accompanied.inspect_err(|error| tell!(warn, next.identity, %error, "there is no probation")).is_ok()
         };
         Ok(Activated { state, watched })
     }

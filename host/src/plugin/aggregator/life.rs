@@ -17,7 +17,7 @@ use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::loaded::Loaded;
 use crate::plugin::sandbox::{Answered, Sandbox};
 use crate::plugin::shadow::Runner;
-use crate::plugin::slot::{Generation, Identity};
+use crate::plugin::slot::{Generation, Identity, tell};
 use crate::record::Time;
 
 use super::convert;
@@ -123,7 +123,9 @@ impl Life {
             return None;
         }
         let inputs = self.journal.entries.len();
-        self.checkpoint().inspect_err(|error| tracing::warn!(%error, inputs, "no checkpoint; the inputs are kept")).ok()
+        let identity = self.generation.identity.clone();
+        let unsaved = |error: &_| tell!(warn, identity, %error, inputs, "no checkpoint; the inputs are kept");
+        self.checkpoint().inspect_err(unsaved).ok()
     }
 
     /// A checkpoint of all inputs so far.
@@ -171,7 +173,7 @@ impl Life {
                 Err(why) => why,
             };
             let error = self.error("documents", Cause::Contract(why));
-            tracing::error!(%error, "a publication of the aggregator is left out");
+            tell!(error, self.generation.identity, %error, "a publication of the aggregator is left out");
             self.generation.identity.metrics().publication_refused();
             None
         });
@@ -218,7 +220,9 @@ impl Life {
                     self.journal.push(input.clone());
                     return Ok(Fed { rejected, quarantined: Vec::new() });
                 }
-                Fate::Failed(error) => tracing::warn!(%error, input = input.summary(), "an input cost an instance"),
+                Fate::Failed(error) => {
+                    tell!(warn, self.generation.identity, %error, input = input.summary(), "an input cost an instance");
+                }
             }
         }
         let mut fed = Fed::default();
@@ -294,8 +298,8 @@ impl Life {
                 instance = restored;
             }
             if let Some(instance) = self.replay(instance) {
-                let (plugin, inputs) = (&self.generation.identity.name, self.journal.entries.len());
-                tracing::info!(%plugin, inputs, took = ?started.elapsed(), "the aggregator runs");
+                let (inputs, took) = (self.journal.entries.len(), started.elapsed());
+                tell!(info, self.generation.identity, inputs, ?took, "the aggregator runs");
                 return Ok(instance);
             }
         }
@@ -309,7 +313,8 @@ impl Life {
             match give(instance, &entry.input) {
                 Ok((survivor, answer)) => {
                     if let Err(error) = answer {
-                        tracing::warn!(%error, input = entry.input.summary(), "an input is refused that was taken before");
+                        let input = entry.input.summary();
+                        tell!(warn, self.generation.identity, %error, input, "an input is refused that was taken before");
                     }
                     instance = survivor;
                 }
@@ -369,7 +374,8 @@ impl Runner for Life {
 }
 
 fn quarantine(identity: &Identity, input: &Question, error: &PluginError) {
-    tracing::error!(%error, input = input.summary(), bytes = input.bytes(), "quarantined: it is not tried again");
+    let (input, bytes) = (input.summary(), input.bytes());
+    tell!(error, identity, %error, input, bytes, "quarantined: it is not tried again");
     identity.metrics().quarantined();
 }
 

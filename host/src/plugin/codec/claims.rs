@@ -88,6 +88,11 @@ impl Claims {
         taken
     }
 
+    /// All patterns, as the codecs wrote them.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        self.0.iter().map(Claim::pattern).collect()
+    }
+
     /// The claim with the longest literal part that fits `key`.
     pub(super) fn find(&self, key: &Key) -> Option<&Claim> {
         self.0.iter().find(|claim| claim.fits(key.as_str()))

@@ -24,7 +24,7 @@ use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
 use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner};
-use super::slot::{Generation, Slot, SlotStatus};
+use super::slot::{Generation, Slot, SlotStatus, tell};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
 
@@ -127,8 +127,8 @@ impl CodecRouter {
         self.epoch.fetch_add(1, Relaxed);
         self.taps[position].dismiss(&|_| true);
         let accompanied = || self.accompany(position, &before, Mode::Probation);
-        let watched =
-            probation && accompanied().inspect_err(|error| tracing::warn!(%error, "there is no probation")).is_ok();
+        let unwatched = |error: &PluginError| tell!(warn, next.identity, %error, "there is no probation");
+        let watched = probation && accompanied().inspect_err(unwatched).is_ok();
         Ok(Activated { state: Handover::Stateless, watched })
     }
 }
@@ -170,6 +170,10 @@ impl Codec for CodecRouter {
             return Err(Rejection { code: "unknown-codec".to_owned(), message, path: "$".to_owned() }.into());
         };
         self.run(at, &self.routing.load_full().codecs[at], slot.name(), key, payload, 0)
+    }
+
+    fn claims(&self) -> Vec<String> {
+        self.routing.load().claims.patterns()
     }
 
     fn epoch(&self) -> u64 {

@@ -195,7 +195,8 @@ impl<R: Runner> Companion<R> {
         }
         self.hurry();
         drop(self.queue);
-        let died = |_| tracing::error!(plugin = %self.status.plugin, "a companion has died");
+        let GenerationStatus { plugin, version, .. } = &self.status;
+        let died = |_| tracing::error!(plugin, version, "a companion has died");
         let runner = self.thread.join().map_err(died).ok();
         runner.filter(|_| !self.shared.lost.load(SeqCst))
     }

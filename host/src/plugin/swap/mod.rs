@@ -324,13 +324,14 @@ impl Operator {
         by: &str,
     ) -> Result<(), SwapError> {
         let plugin = about.as_ref().map(|about| &*about.plugin);
+        let version = about.as_ref().and_then(|about| about.version.as_deref());
         let (result, note) = match outcome {
             Ok(note) => {
-                tracing::info!(step, slot, by, plugin, note, "plugin swap");
+                tracing::info!(slot, plugin, version, step, by, note, "plugin swap");
                 ("done".to_owned(), note)
             }
             Err(error) => {
-                tracing::warn!(step, slot, by, %error, "a plugin swap was not carried out");
+                tracing::warn!(slot, plugin, version, step, by, %error, "a plugin swap was not carried out");
                 (error.to_string(), None)
             }
         };

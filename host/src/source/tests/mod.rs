@@ -199,6 +199,10 @@ impl Codec for Json {
         Ok(Decoded { canonical: Some(canonical), ..self.decode(key, payload, 0)? })
     }
 
+    fn claims(&self) -> Vec<String> {
+        vec!["*".to_owned()]
+    }
+
     fn epoch(&self) -> u64 {
         0
     }

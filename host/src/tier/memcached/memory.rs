@@ -11,7 +11,7 @@ use super::connection::Item;
 use crate::record::{Digest, Key, Order, Record, Time};
 use crate::tier::Stamp;
 
-/// Values written by this gateway whose stamp is remembered; beyond it the least used are judged like foreign ones.
+/// Values written by gateways whose stamp is remembered; beyond it the least used are judged like foreign ones.
 const STAMPS_MAX: usize = 65_536;
 
 /// What a remembered value costs besides its bytes and key, in bytes.
@@ -25,7 +25,7 @@ pub(super) struct Memories {
     values: Cache<Key, Value, BySize>,
 }
 
-/// What this gateway noted when it wrote a value.
+/// What a gateway noted when it wrote a value.
 #[derive(Clone, Copy)]
 pub(super) struct Noted {
     pub stamp: Stamp,
@@ -70,7 +70,12 @@ impl Memories {
 
     /// Notes that the bytes with the digest `stored` stand for `record`.
     pub fn note(&self, key: &Key, stored: Digest, record: &Record) {
-        self.stamps.insert((key.clone(), stored), Noted { stamp: Stamp::of(record), canonical: record.digest });
+        self.note_stamp(key, stored, record.digest, Stamp::of(record));
+    }
+
+    /// The same of a record that is not at hand; `canonical` is its digest.
+    pub fn note_stamp(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp) {
+        self.stamps.insert((key.clone(), stored), Noted { stamp, canonical });
     }
 
     /// What was noted when bytes with this digest were written. Two writers of the same bytes mean the same value.

@@ -7,6 +7,7 @@
 mod connection;
 mod memory;
 mod pool;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -22,7 +23,9 @@ use self::memory::Memories;
 use self::pool::{Conversation, Dialler, Server};
 use super::breaker::{self, canary};
 use super::contest::{Contest, contest, shared_wire};
-use super::{Appraise, Breakers, CAS_ROUNDS_MAX, Floors, Found, Health, Payload, Side, Tier, TierError, Unworthy};
+use super::{
+    Appraise, Breakers, CAS_ROUNDS_MAX, Floors, Found, Health, Hear, Payload, Side, Stamp, Tier, TierError, Unworthy,
+};
 use crate::record::{DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome};
 
 /// What an item takes besides its key and value, in bytes: header 48, cas id 8, the key's end 1, the value's end 2
@@ -57,6 +60,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Bytes of values that are remembered by cas id, so that unchanged ones are not read again.
     pub remembered_bytes_max: u64,
+    /// How often it is asked which of the watched keys changed.
+    pub watch_every: Duration,
     /// When nobody waits for it any more.
     pub breaker: breaker::Config,
 }
@@ -113,6 +118,7 @@ impl Config {
             deadline: Duration::from_millis(250),
             connect_timeout: Duration::from_millis(250),
             remembered_bytes_max: 64 << 20,
+            watch_every: Duration::from_millis(100),
             breaker: breaker::Config::default(),
         }
     }
@@ -395,6 +401,18 @@ impl Tier for Memcached {
     async fn delete(&self, key: &Key, floor: Version) -> DeleteOutcome {
         self.floors.raise(key, floor);
         self.remove_within(key, Meant::UpTo(floor)).await
+    }
+
+    async fn tell(&self, hear: Arc<dyn Hear>) {
+        self.watch(hear).await;
+    }
+
+    fn note(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp) {
+        self.memories.note_stamp(key, stored, canonical, stamp);
+    }
+
+    fn raise_floor(&self, key: &Key, floor: Version) {
+        self.floors.raise(key, floor);
     }
 
     async fn delete_exact(&self, key: &Key, stored: Digest) -> DeleteOutcome {

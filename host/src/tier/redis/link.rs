@@ -5,13 +5,15 @@
 //! failed, or did not answer within the deadline, is replaced by the next call; `redis`' own connection manager keeps one
 //! that fell silent, and answers the first call after an outage with the error of the last attempt.
 
+use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, RedisError,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, ProtocolVersion,
+    PushInfo, RedisError,
 };
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
@@ -79,19 +81,35 @@ impl Link {
         if let Some(ready) = self.ready() {
             return Ok(ready);
         }
-        // The tier bounds each call; the library's own limit would cut longer deadlines short.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-        let connect = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = match timeout(self.connect_timeout, connect).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) if error.is_io_error() => return Err(TierError::Connect(error.to_string())),
-            Ok(Err(error)) => return Err(tier_error(&error)),
-            Err(_) => return Err(TierError::Connect(format!("no answer within {:?}", self.connect_timeout))),
-        };
+        let connection = self.connect(&self.client, config()).await?;
         let mut current = self.current();
         current.number += 1;
         current.connection = Some(connection.clone());
         Ok(Numbered { connection, number: current.number })
+    }
+
+    /// A connection of its own, for one who waits on it. Over it the server may speak unasked: `hear` hears that.
+    pub async fn apart(
+        &self,
+        hear: impl Fn(PushInfo) -> Result<(), Infallible> + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, TierError> {
+        let info = self.client.get_connection_info().clone();
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings)).map_err(|error| tier_error(&error))?;
+        self.connect(&client, config().set_push_sender(hear)).await
+    }
+
+    async fn connect(
+        &self,
+        client: &Client,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, TierError> {
+        match timeout(self.connect_timeout, client.get_multiplexed_async_connection_with_config(&config)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) if error.is_io_error() => Err(TierError::Connect(error.to_string())),
+            Ok(Err(error)) => Err(tier_error(&error)),
+            Err(_) => Err(TierError::Connect(format!("no answer within {:?}", self.connect_timeout))),
+        }
     }
 
     /// Replaces the connection that had this number when it is next needed.
@@ -111,6 +129,11 @@ impl Link {
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The tier bounds each call; the library's own limits would cut longer deadlines short.
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None)
 }
 
 /// The server's own words are a refusal; anything else means that the conversation is broken.

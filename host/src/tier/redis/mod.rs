@@ -4,7 +4,11 @@
 //! note, at `tiergate:meta:` + key. Comparing and storing are one Lua script, so nobody comes between. The note outlives the
 //! value by [`FLOOR_KEPT`] and keeps older values from coming back.
 
+mod feed;
 mod link;
+mod share;
+mod stream;
+mod tracking;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -16,11 +20,17 @@ use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ParsingError, RedisResult, Script, ScriptInvocation, Value};
 use tokio::time::{Instant, timeout_at};
 
+pub use self::tracking::BRIDGE_PREFIX;
+
+use self::feed::CHANGES;
 use self::link::{Link, tier_error};
+use self::tracking::OWN_PREFIX;
 use super::breaker::{self, canary};
 use super::contest::shared_wire;
+use super::shared::Shared;
 use super::{
-    Appraise, Breakers, CAS_ROUNDS_MAX, FLOOR_KEPT, Found, Health, Payload, Side, Stamp, Tier, TierError, Unworthy,
+    Appraise, Breakers, CAS_ROUNDS_MAX, FLOOR_KEPT, Found, Health, Hear, Payload, Side, Stamp, Tier, TierError,
+    Unworthy,
 };
 use crate::record::{
     DeleteOutcome, Digest, Key, Kind, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome,
@@ -49,9 +59,11 @@ const FACTS: [&str; 10] = [
     "aof_enabled",
 ];
 
-static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("put.lua")));
+static PUT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("announce.lua"), include_str!("put.lua"))));
 static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
-static DELETE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("delete.lua")));
+static DELETE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("announce.lua"), include_str!("delete.lua"))));
 static DELETE_EXACT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("delete_exact.lua")));
 
 /// The settings of [`Redis`].
@@ -76,6 +88,8 @@ pub struct Redis {
     appraise: Arc<dyn Appraise>,
     link: Link,
     breakers: Breakers,
+    /// Tells what this gateway announces from what others do.
+    gateway: String,
 }
 
 /// A script's answer: what it says, and for bytes that no note describes those bytes and their time left.
@@ -181,7 +195,10 @@ impl Redis {
     pub fn new(name: TierName, config: Config, appraise: Arc<dyn Appraise>) -> Result<Self, TierError> {
         let link = Link::new(&config.url, config.connect_timeout)?;
         let breakers = Breakers::new(&name, &config.breaker);
-        Ok(Self { name, config, appraise, link, breakers })
+        let mut id = [0; 8];
+        getrandom::fill(&mut id).map_err(|error| TierError::Connect(format!("no randomness for an id: {error}")))?;
+        let gateway = format!("{:016x}", u64::from_be_bytes(id));
+        Ok(Self { name, config, appraise, link, breakers, gateway })
     }
 
     /// Puts one question on the connection and waits for the answer until `until`.
@@ -235,11 +252,12 @@ impl Redis {
             let now = Time::now();
             let life = record.remaining(now).clamp(LIFE_MIN, LIFE_MAX);
             let mut script = PUT.prepare_invoke();
-            script.key(key.as_str()).key(note_key(key));
+            self.name_keys(&mut script, key);
             script.arg(wire.as_ref()).arg(millis(life)).arg(millis(life + FLOOR_KEPT)).arg(moment(now));
             script.arg(record.kind.digit()).arg(format!("{:03}", record.rank)).arg(moment(record.soft_expiry));
             script.arg(record.version.hex()).arg(record.digest.hex()).arg(moment(record.produced_at));
             script.arg(stored.hex()).arg(&judgement.sha1).arg(judgement.order_text());
+            script.arg(self.announcer(key)).arg(CHANGES.kept);
             let answer = self.run(until, &script).await?;
             match answer.word.as_str() {
                 "stored" => return Ok(WriteOutcome::Stored),
@@ -262,8 +280,9 @@ impl Redis {
         let mut judgement = Judgement::default();
         for _ in 0..CAS_ROUNDS_MAX {
             let mut script = DELETE.prepare_invoke();
-            script.key(key.as_str()).key(note_key(key));
+            self.name_keys(&mut script, key);
             script.arg(floor.hex()).arg(millis(FLOOR_KEPT)).arg(&judgement.sha1).arg(judgement.version_text());
+            script.arg(self.announcer(key)).arg(CHANGES.kept);
             let answer = self.run(until, &script).await?;
             match answer.word.as_str() {
                 "foreign" => match self.judge(key, answer, Time::now()) {
@@ -274,6 +293,16 @@ impl Redis {
             }
         }
         Ok(DeleteOutcome::Failed(contended().into()))
+    }
+
+    /// The keys of a script that changes the value of `key`.
+    fn name_keys(&self, script: &mut ScriptInvocation<'_>, key: &Key) {
+        script.key(key.as_str()).key(note_key(key)).key(CHANGES.name).key(CHANGES.count);
+    }
+
+    /// Who announces a change of `key`: nobody, where it is a key of the gateways' own.
+    fn announcer(&self, key: &Key) -> &str {
+        if key.as_str().starts_with(OWN_PREFIX) { "" } else { &self.gateway }
     }
 
     async fn remove_exact(&self, key: &Key, stored: Digest, until: Instant) -> Result<DeleteOutcome, Unanswered> {
@@ -371,8 +400,13 @@ fn delete_outcome(result: Result<DeleteOutcome, Unanswered>) -> DeleteOutcome {
 
 /// The note, if it is complete and about these bytes.
 fn stamp(note: &[Option<String>], bytes: &[u8]) -> Option<Stamp> {
-    let [Some(kind), Some(rank), Some(fresh), Some(version), Some(produced), Some(sha1)] = note else { return None };
-    (Digest::from_hex(sha1)? == Digest::of(bytes)).then_some(())?;
+    let [note @ .., Some(sha1)] = note else { return None };
+    if Digest::from_hex(sha1)? == Digest::of(bytes) { noted(note) } else { None }
+}
+
+/// Kind, rank, fresh, version and produced, as a note has them.
+fn noted(note: &[Option<String>]) -> Option<Stamp> {
+    let [Some(kind), Some(rank), Some(fresh), Some(version), Some(produced)] = note else { return None };
     Some(Stamp {
         kind: Kind::from_digit(kind.parse().ok()?)?,
         rank: rank.parse().ok()?,
@@ -448,6 +482,26 @@ impl Tier for Redis {
 
     fn breakers(&self) -> Option<&Breakers> {
         Some(&self.breakers)
+    }
+
+    async fn floors(&self, keys: &[Key]) -> Result<Vec<Option<Version>>, TierError> {
+        let mut pipe = redis::pipe();
+        for key in keys {
+            pipe.hget(note_key(key), "floor");
+        }
+        let floors: Vec<Option<String>> = self
+            .ask(self.until(), async |mut connection| pipe.query_async(&mut connection).await)
+            .await
+            .map_err(|unanswered| unanswered.error)?;
+        Ok(floors.into_iter().map(|floor| Version::from_hex(&floor?)).collect())
+    }
+
+    async fn tell(&self, hear: Arc<dyn Hear>) {
+        self.feed(hear).await;
+    }
+
+    fn shared(&self) -> Option<&dyn Shared> {
+        Some(self)
     }
 
     async fn probe(&self, side: Side) -> Result<(), TierError> {

@@ -7,12 +7,15 @@
 -- Orders are texts of fixed width (kind 1, rank 3, version 16, digest 40), so that they sort as what they stand for. Lua's
 -- numbers are doubles: versions above 2^53 would be mixed up.
 --
+-- A change is announced to the other gateways in the same script: see announce.lua, which stands before this one.
+--
 -- Answers: {'stored'}, {'superseded'}, {'refused', kind}, {'foreign', bytes, PTTL}.
 
 local value_key, note_key = KEYS[1], KEYS[2]
 local value, life_ms, note_life_ms, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local kind, rank, fresh_until, version, digest, produced_at = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local stored_sha, judged_sha, judged_order = ARGV[11], ARGV[12], ARGV[13]
+local gateway, announced_max = ARGV[14], ARGV[15]
 
 local function order_of(kind, rank, fresh_until, version, digest)
   if fresh_until <= now then rank = '000' end
@@ -73,4 +76,6 @@ end
 redis.call('SET', value_key, value, 'PX', life_ms)
 write_note()
 redis.call('PEXPIRE', note_key, note_life_ms)
+announce(KEYS[3], KEYS[4], gateway, announced_max, 'k', value_key, 'kind', kind, 'rank', rank, 'fresh', fresh_until,
+  'version', version, 'digest', digest, 'produced', produced_at, 'sha1', stored_sha)
 return {'stored', '', 0}

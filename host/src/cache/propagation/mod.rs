@@ -1,0 +1,226 @@
+//! Propagation: changes that others make reach this gateway's memory.
+//!
+//! Tiers tell of them as hints ([`Hear`]). Each hinted key is looked at below at once, and what is found is adopted by its
+//! order, as at any other look; nothing is written to a shared tier because of a hint (B27). When hints may have been lost,
+//! the gateway says that it is degraded, readers do not trust memory before it was looked at again, and everything in memory
+//! is; after that it is as before.
+
+mod hints;
+mod mode;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+
+pub use hints::HINTS_MAX;
+pub(super) use hints::Hints;
+pub use mode::Degraded;
+pub(super) use mode::Mode;
+
+use super::flight::landed;
+use super::read::{KEYS_AT_ONCE, MEMORY};
+use super::{Cache, Change, Read};
+use crate::record::{Digest, Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
+use crate::telemetry::metrics;
+use crate::tier::memory::Hit;
+use crate::tier::{Hear, Lease, Stamp, Tier};
+
+/// Keys per second that are looked at again after changes were missed.
+const KEYS_PER_SECOND: u32 = 4_000;
+
+/// How long memory is trusted after a look below while changes may be missed.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// The pause before that is tried again when a tier did not answer.
+const RETRIED_AFTER: Duration = Duration::from_millis(250);
+
+/// What a cache hears with. It does not keep the cache alive.
+struct Ear(Weak<Cache>);
+
+// === impl Ear ===
+
+impl Hear for Ear {
+    fn noted(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.tiers.iter().for_each(|tier| tier.note(key, stored, canonical, stamp));
+        }
+    }
+
+    fn changed(&self, tier: &TierName, key: Key) {
+        if let Some(cache) = self.0.upgrade() {
+            metrics::hint(tier, "changed");
+            cache.hint(key);
+        }
+    }
+
+    fn deleted(&self, tier: &TierName, key: Key, floor: Version) {
+        if let Some(cache) = self.0.upgrade() {
+            metrics::hint(tier, "deleted");
+            cache.deleted_elsewhere(&key, floor);
+            cache.hint(key);
+        }
+    }
+
+    fn interrupted(&self, tier: &TierName, why: String) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.mode.interrupted(tier, why);
+        }
+    }
+
+    fn resumed(&self, tier: &TierName) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.mode.resumed(tier);
+        }
+    }
+
+    fn watched(&self) -> Arc<[Key]> {
+        self.0.upgrade().map_or_else(Arc::default, |cache| cache.watched.load_full().as_ref().clone())
+    }
+
+    fn claimed(&self) -> (u64, Vec<String>) {
+        self.0.upgrade().map_or_else(Default::default, |cache| {
+            let codec = cache.appraiser.codec();
+            (codec.epoch(), codec.claims())
+        })
+    }
+}
+
+// === impl Cache ===
+
+impl Cache {
+    /// Hears of changes and looks at them, for ever.
+    pub async fn propagate(self: Arc<Self>) {
+        let ear: Arc<dyn Hear> = Arc::new(Ear(Arc::downgrade(&self)));
+        let telling = join_all(self.tiers.iter().map(|tier| tier.tell(ear.clone())));
+        tokio::join!(telling, self.follow_hints(), self.make_up());
+    }
+
+    /// Why memory is not trusted now, if it is not.
+    pub fn degraded(&self) -> Option<Degraded> {
+        self.mode.told()
+    }
+
+    /// Whether it is not.
+    pub fn is_degraded(&self) -> bool {
+        self.mode.since().is_some()
+    }
+
+    /// Tells which keys a tier should watch that cannot tell of all.
+    pub fn watch(&self, keys: Arc<[Key]>) {
+        if **self.watched.load() != keys {
+            self.watched.store(Arc::new(keys));
+        }
+    }
+
+    /// Takes the lease of this name, so that of all gateways one does what it stands for; `None` where another has it.
+    pub async fn lease(&self, name: String, span: Duration) -> Option<Lease> {
+        Lease::take(&self.tiers, name, span).await
+    }
+
+    fn hint(&self, key: Key) {
+        if self.hints.add(key).is_err() {
+            self.mode.missed(format!("more than {HINTS_MAX} keys changed faster than they could be looked at"));
+        }
+    }
+
+    async fn follow_hints(self: &Arc<Self>) {
+        loop {
+            let keys = self.hints.next(KEYS_AT_ONCE).await;
+            self.look("hint", &keys).await;
+        }
+    }
+
+    /// Whenever changes were missed and every tier tells of them again, looks at everything in memory.
+    async fn make_up(self: &Arc<Self>) {
+        loop {
+            let (missed, telling) = self.mode.due().await;
+            match self.look_at_all(&telling).await {
+                Ok(()) => self.mode.made_up(missed),
+                Err(why) => {
+                    tracing::debug!(why, "not everything could be looked at again; it is tried again");
+                    sleep(RETRIED_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// Looks at everything in memory, at a bounded rate. Those of `telling` must answer.
+    async fn look_at_all(self: &Arc<Self>, telling: &BTreeSet<TierName>) -> Result<(), String> {
+        let mut pace = interval(Duration::from_secs(1) * KEYS_AT_ONCE as u32 / KEYS_PER_SECOND);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let keys: Vec<Key> = self.memory.all_live(Time::now()).into_iter().map(|(key, _)| key).collect();
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            pace.tick().await;
+            for tier in self.tiers.iter().filter(|tier| telling.contains(tier.name())) {
+                self.take_floors(tier, keys).await?;
+            }
+            let looked = self.look("made_up", keys).await;
+            let silent = looked.iter().flat_map(|one| &one.failed).find(|(tier, _)| telling.contains(tier));
+            if let Some((tier, why)) = silent {
+                return Err(format!("{tier}: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of deletes that were missed.
+    async fn take_floors(&self, tier: &Arc<dyn Tier>, keys: &[Key]) -> Result<(), String> {
+        let floors = timeout_at(Instant::now() + self.deadline, tier.floors(keys)).await;
+        let floors =
+            floors.map_err(|_| "no answer within the deadline".to_owned())?.map_err(|error| error.to_string())?;
+        for (key, floor) in keys.iter().zip(floors) {
+            let Some(floor) = floor else { continue };
+            if self.memory.get(key).is_some_and(|record| record.version <= floor) {
+                self.deleted_elsewhere(key, floor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note that another gateway deleted values of `key`. No shared tier is written: that gateway has done it.
+    fn deleted_elsewhere(&self, key: &Key, floor: Version) {
+        self.floors.raise(key, floor);
+        self.saw(key, floor);
+        let in_memory = self.memory.remove(key, floor);
+        self.announce(Change::Deleted(key.clone(), floor));
+        tracing::debug!(%key, outcome = in_memory.label(), "deleted through another gateway");
+        for tier in &self.tiers {
+            tier.raise_floor(key, floor);
+            if !tier.is_shared() {
+                let (tier, key) = (tier.clone(), key.clone());
+                tokio::spawn(async move {
+                    let outcome = tier.delete(&key, floor).await;
+                    if let Some(reason) = outcome.reason() {
+                        tracing::warn!(%key, tier = %tier.name(), outcome = outcome.label(), reason, "a delete of another gateway did not succeed here");
+                    }
+                });
+            }
+        }
+    }
+
+    /// Whether a value in memory may have been overtaken without this gateway hearing of it.
+    pub(super) fn is_suspect(&self, hit: &Hit, now: Time) -> bool {
+        let is_old = |since: Time| hit.looked_at < since || hit.is_due || now.since(hit.looked_at) > TRUSTED_FOR;
+        self.mode.since().is_some_and(is_old)
+    }
+
+    /// Answers with a suspect value once the tiers below were asked, or could not be in time.
+    pub(super) async fn made_sure(self: &Arc<Self>, key: &Key, held: Arc<Record>) -> Read {
+        let arrival = self.take_off(key);
+        let refreshed = tokio::time::timeout(self.deadline * 2, landed(arrival)).await.ok().flatten();
+        let stale = |why| ReadOutcome::Stale { tier: TierName::new(MEMORY), why };
+        let read = match refreshed.as_deref() {
+            Some(refreshed) if refreshed.failed.is_empty() => self.landed(refreshed),
+            Some(refreshed) => {
+                let found = refreshed.found.as_ref().map_or(&held, |(record, _)| record);
+                Read { record: Some(found.clone()), outcome: stale(StaleWhy::TierFailed) }
+            }
+            None => Read { record: Some(held), outcome: stale(StaleWhy::TierFailed) },
+        };
+        metrics::read(&read.outcome);
+        read
+    }
+}

@@ -1,0 +1,33 @@
+//! [`Hear`]: whom a tier tells of changes that others make.
+//!
+//! What a tier tells is a hint and never a value: whoever hears it looks below, and the order of what is found there decides.
+//! So it does no harm that a hint comes twice, late, or for nothing.
+
+use std::sync::Arc;
+
+use super::Stamp;
+use crate::record::{Digest, Key, TierName, Version};
+
+/// Hears of changes. None of these waits.
+pub trait Hear: Send + Sync + 'static {
+    /// A gateway wrote a value of `key` and noted this about it; the bytes have the digest `stored`, in whatever tier.
+    fn noted(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp);
+
+    /// `key` may have changed in `tier`.
+    fn changed(&self, tier: &TierName, key: Key);
+
+    /// A gateway deleted every value of `key` up to this version.
+    fn deleted(&self, tier: &TierName, key: Key, floor: Version);
+
+    /// From now on, or for a while before, `tier` does not tell of every change.
+    fn interrupted(&self, tier: &TierName, why: String);
+
+    /// From now on `tier` tells of every change. What it did not tell before is not made up for.
+    fn resumed(&self, tier: &TierName);
+
+    /// The keys of which a tier that cannot tell of all should tell at least.
+    fn watched(&self) -> Arc<[Key]>;
+
+    /// The keys, and prefixes that end in `*`, of which a tier should tell; and a number that changes with them.
+    fn claimed(&self) -> (u64, Vec<String>);
+}

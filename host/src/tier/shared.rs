@@ -1,0 +1,74 @@
+//! [`Shared`]: what gateways share besides values, where a tier has room for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Tier, TierError};
+use crate::record::Time;
+
+/// A log that every gateway appends to and reads in the same order, and leases.
+#[async_trait]
+pub trait Shared: Send + Sync {
+    /// Appends a batch of signals in one piece. `batch` is this gateway's number for it.
+    async fn append(&self, batch: u64, received_at: Time, signals: &[Bytes]) -> Result<(), TierError>;
+
+    /// Sends every signal of every gateway in their order: those that the log still has, then those that come. Ends when
+    /// nobody receives.
+    async fn follow(&self, to: mpsc::Sender<Logged>);
+
+    /// Takes the lease of this name for `span`, or prolongs it; says whether this gateway holds it now.
+    async fn lease(&self, name: &str, span: Duration) -> Result<bool, TierError>;
+
+    /// Gives the lease of this name back, if this gateway holds it.
+    async fn release(&self, name: &str) -> Result<(), TierError>;
+}
+
+/// A signal in the log.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// This gateway's number of the batch, and the place in it; `None` for a signal that another gateway accepted.
+    pub own: Option<(u64, u64)>,
+    /// When it was accepted.
+    pub received_at: Time,
+    /// As its producer posted it.
+    pub body: Bytes,
+}
+
+/// A lease that is held until it is dropped, or this process dies and its time is over. It spares work and decides nothing:
+/// where none can be had, the work is done without.
+#[derive(Default)]
+pub struct Lease(Option<(Arc<dyn Tier>, String)>);
+
+// === impl Lease ===
+
+impl Lease {
+    /// Takes the lease of this name in the first of `tiers` that has leases; `None` where another gateway holds it.
+    pub async fn take(tiers: &[Arc<dyn Tier>], name: String, span: Duration) -> Option<Self> {
+        let able = tiers.iter().find_map(|tier| Some((tier, tier.shared()?)));
+        let Some((tier, shared)) = able else { return Some(Self::default()) };
+        match shared.lease(&name, span).await {
+            Ok(true) => Some(Self(Some((tier.clone(), name)))),
+            Ok(false) => None,
+            Err(error) => {
+                tracing::debug!(tier = %tier.name(), lease = name, %error, "no lease is to be had; it is done without");
+                Some(Self::default())
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some((tier, name)) = self.0.take() else { return };
+        tokio::spawn(async move {
+            let Some(shared) = tier.shared() else { return };
+            if let Err(error) = shared.release(&name).await {
+                tracing::debug!(tier = %tier.name(), lease = name, %error, "a lease was not given back; it ends by itself");
+            }
+        });
+    }
+}

@@ -1,0 +1,328 @@
+//! Three gateways over both stores, and those who write and read while things go wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::{Value, json};
+use tiergate_tests::{Gateway, Line, Memcached, Proxy, Redis, eventually, now_seconds};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, RwLock};
+use tokio::time::{sleep, timeout};
+
+use crate::checker::{History, Moment, Read, Seen, Write};
+use crate::plan::{Dice, Fault, GATEWAYS, STORES, Step};
+
+/// Keys that are written and read.
+pub const KEYS: usize = 6;
+
+/// Writers through the gateways.
+const WRITERS: u64 = 8;
+
+/// How long a gateway's memory answers before it asks the stores again.
+const LIVES: &str = "ttl = [{ pattern = \"app:history:*\", memory = \"1s\" }]";
+
+/// A foreign client gives up after this long.
+const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is done and what is seen, shared by all who take part.
+pub struct World {
+    seed: u64,
+    begun: Instant,
+    memcached: Mutex<Memcached>,
+    redis: Mutex<Redis>,
+    /// The ports of the stores.
+    ports: [u16; STORES.len()],
+    /// Between the gateways and each store.
+    lines: [Proxy; STORES.len()],
+    gateways: [RwLock<Arc<Gateway>>; GATEWAYS],
+    /// How often each gateway was started.
+    lives: [AtomicU64; GATEWAYS],
+    over: AtomicBool,
+    pub history: Mutex<History>,
+    /// Answers to writes by outcome, and what was not answered.
+    pub outcomes: Mutex<std::collections::BTreeMap<String, u64>>,
+}
+
+pub fn key(number: usize) -> String {
+    format!("app:history:{number}")
+}
+
+/// A payload of this version by `who`.
+fn payload(value: Seen, who: &str) -> Bytes {
+    let timestamp = value.version as f64 / 1e6;
+    let mut payload = json!({ "timestamp": timestamp, "version": value.version, "by": who });
+    if !value.real {
+        payload["status"] = json!("cache_warmer_generated");
+    }
+    payload.to_string().into()
+}
+
+fn seen(payload: &[u8]) -> Option<Seen> {
+    let payload: Value = serde_json::from_slice(payload).expect("what is stored is JSON");
+    Some(Seen { real: payload["status"].is_null(), version: payload["version"].as_u64()? })
+}
+
+/// A version of its own for each: its time, with the last digits telling who made it.
+fn version(who: u64) -> u64 {
+    let micros = (now_seconds() * 1e6) as u64;
+    micros / 16 * 16 + who
+}
+
+impl World {
+    pub async fn start(seed: u64) -> Arc<Self> {
+        let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+        let ports = [memcached.port(), redis.port()];
+        let lines = [Proxy::start(ports[0]).await, Proxy::start(ports[1]).await];
+        let tiers = [format!("memcached://{}", lines[0].address()), format!("redis://{}/0", lines[1].address())];
+        let start = async || {
+            let [memcached, redis] = tiers.clone();
+            let starting = Gateway::with().tier(memcached).tier(redis).config(LIVES).without_tasks();
+            RwLock::new(Arc::new(starting.start().await))
+        };
+        Arc::new(Self {
+            seed,
+            begun: Instant::now(),
+            gateways: [start().await, start().await, start().await],
+            memcached: Mutex::new(memcached),
+            redis: Mutex::new(redis),
+            ports,
+            lines,
+            lives: Default::default(),
+            over: AtomicBool::new(false),
+            history: Mutex::default(),
+            outcomes: Mutex::default(),
+        })
+    }
+
+    fn now(&self) -> Moment {
+        self.begun.elapsed().as_micros() as Moment
+    }
+
+    async fn gateway(&self, at: usize) -> Arc<Gateway> {
+        self.gateways[at].read().await.clone()
+    }
+
+    async fn count(&self, what: &str) {
+        *self.outcomes.lock().await.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Writers, readers and foreigners, until it is over.
+    pub fn crowd(self: &Arc<Self>) -> Vec<tokio::task::JoinHandle<()>> {
+        let mut crowd: Vec<_> = (0..WRITERS).map(|who| tokio::spawn(self.clone().write(who))).collect();
+        crowd.extend((0..GATEWAYS).map(|at| tokio::spawn(self.clone().read(at))));
+        crowd.extend((0..STORES.len()).map(|store| tokio::spawn(self.clone().write_beside(store))));
+        crowd
+    }
+
+    async fn write(self: Arc<Self>, who: u64) {
+        let mut dice = Dice::new(self.seed, who);
+        while !self.over.load(SeqCst) {
+            let key = dice.below(KEYS as u64) as usize;
+            // One in twenty is a placeholder.
+            let value = Seen { real: dice.below(20) > 0, version: version(who) };
+            // Writes pass each other on the way.
+            sleep(dice.millis(0, 4)).await;
+            let begun = self.now();
+            let gateway = self.gateway(who as usize % GATEWAYS).await;
+            let path = format!("/api/cache/{}?ttl=1h", key_path(key));
+            let body = payload(value, &format!("writer {who}"));
+            let Some(reply) = gateway.try_send(Method::PUT, &path, body).await else {
+                self.count("no answer").await;
+                sleep(dice.millis(5, 20)).await;
+                continue;
+            };
+            let stored: Vec<_> = STORES.into_iter().filter(|store| reply.outcome(store) == "stored").collect();
+            for store in STORES {
+                self.count(&format!("{store} {}", reply.outcome(store))).await;
+            }
+            self.history.lock().await.writes.push(Write { key, value, begun, stored });
+        }
+    }
+
+    /// What an existing program does: plain `set`, in one store only.
+    async fn write_beside(self: Arc<Self>, store: usize) {
+        let who = WRITERS + store as u64;
+        let mut dice = Dice::new(self.seed, who);
+        while !self.over.load(SeqCst) {
+            sleep(dice.millis(20, 60)).await;
+            let key = dice.below(KEYS as u64) as usize;
+            let value = Seen { real: true, version: version(who) };
+            let begun = self.now();
+            let body = payload(value, &format!("foreigner in {}", STORES[store]));
+            let name = self::key(key);
+            let set = foreign_set(store, self.ports[store], &name, &body);
+            if timeout(FOREIGN_PATIENCE, set).await.is_ok_and(|set| set.is_some()) {
+                self.count(&format!("{} foreign", STORES[store])).await;
+                self.history.lock().await.writes.push(Write { key, value, begun, stored: vec![STORES[store]] });
+            }
+        }
+    }
+
+    async fn read(self: Arc<Self>, at: usize) {
+        let mut dice = Dice::new(self.seed, 100 + at as u64);
+        while !self.over.load(SeqCst) {
+            let life = self.lives[at].load(SeqCst);
+            let gateway = self.gateway(at).await;
+            let key = dice.below(KEYS as u64) as usize;
+            if let Some(value) = value_at(&gateway, key).await
+                // What was asked of one life and answered in another belongs to none.
+                && self.lives[at].load(SeqCst) == life
+            {
+                let session = format!("gateway {at}, life {life}");
+                self.history.lock().await.reads.push(Read { session, key, value });
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Lets something go wrong, and mends it.
+    pub async fn suffer(&self, step: &Step) {
+        match step.fault {
+            Fault::FrozenStore(store) => {
+                self.signal_store(store, true).await;
+                sleep(step.lasts).await;
+                self.signal_store(store, false).await;
+            }
+            Fault::EmptiedStore(store) => {
+                match store {
+                    0 => self.memcached.lock().await.kill(),
+                    _ => self.redis.lock().await.kill(),
+                }
+                sleep(step.lasts).await;
+                match store {
+                    0 => self.memcached.lock().await.restart().await,
+                    _ => self.redis.lock().await.restart().await,
+                }
+                self.history.lock().await.emptied.push((STORES[store], self.now()));
+            }
+            Fault::Line(store, line) => {
+                self.lines[store].becomes(line);
+                sleep(step.lasts).await;
+                self.lines[store].becomes(Line::Good);
+            }
+            Fault::KilledGateway(at) => {
+                let gateway = self.gateway(at).await;
+                let starting = gateway.starting();
+                gateway.signal("KILL");
+                self.lives[at].fetch_add(1, SeqCst);
+                sleep(step.lasts).await;
+                *self.gateways[at].write().await = Arc::new(starting.start().await);
+                self.lives[at].fetch_add(1, SeqCst);
+            }
+            Fault::FrozenGateway(at) => {
+                let gateway = self.gateway(at).await;
+                gateway.signal("STOP");
+                sleep(step.lasts).await;
+                gateway.signal("CONT");
+            }
+        }
+        sleep(step.rest).await;
+    }
+
+    async fn signal_store(&self, store: usize, stop: bool) {
+        match (store, stop) {
+            (0, true) => self.memcached.lock().await.freeze(),
+            (0, false) => self.memcached.lock().await.thaw(),
+            (_, true) => self.redis.lock().await.freeze(),
+            (_, false) => self.redis.lock().await.thaw(),
+        }
+    }
+
+    /// Ends the crowd, waits until all agree and nothing waits any more, and writes down what everybody holds.
+    pub async fn end(&self, crowd: Vec<tokio::task::JoinHandle<()>>) {
+        self.over.store(true, SeqCst);
+        for one in crowd {
+            one.await.expect("nobody in the crowd has panicked");
+        }
+        for at in 0..GATEWAYS {
+            let gateway = self.gateway(at).await;
+            eventually("what waited for stores has ended", async || {
+                let lanes = gateway.admin_get("/api/admin/recovery").await.json();
+                let depths = lanes["lanes"].as_array().expect("lanes").iter().map(|lane| lane["depth"].as_u64());
+                depths.into_iter().all(|depth| depth == Some(0)).then_some(())
+            })
+            .await;
+        }
+        // The checker says who does not agree in the end; this only gives them time.
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(30) {
+            let last = self.look().await;
+            let agreed = (0..KEYS).all(|key| {
+                let mut values = last.iter().filter(|(_, of, _)| *of == key).map(|(_, _, value)| value);
+                let first = values.next();
+                values.all(|value| Some(value) == first)
+            });
+            self.history.lock().await.last = last;
+            if agreed {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn look(&self) -> Vec<(String, usize, Option<Seen>)> {
+        let mut last = Vec::new();
+        for key in 0..KEYS {
+            for at in 0..GATEWAYS {
+                let value = value_at(&*self.gateway(at).await, key).await.expect("the gateway answers");
+                last.push((format!("gateway {at}"), key, value));
+            }
+            for (store, port) in self.ports.into_iter().enumerate() {
+                let value = foreign_get(store, port, &self::key(key)).await.expect("the store answers");
+                last.push((STORES[store].to_owned(), key, value));
+            }
+        }
+        last
+    }
+}
+
+fn key_path(number: usize) -> String {
+    key(number).replace(':', "%3A")
+}
+
+/// What a gateway answers for a key; `None` when it does not answer.
+async fn value_at(gateway: &Gateway, key: usize) -> Option<Option<Seen>> {
+    let reply = gateway.try_send(Method::GET, &format!("/api/cache/{}", key_path(key)), Bytes::new()).await?;
+    Some(if reply.status == 200 { seen(&reply.body) } else { None })
+}
+
+/// A plain `set` as other programs send it; `None` when it was not confirmed.
+pub async fn foreign_set(store: usize, port: u16, key: &str, value: &[u8]) -> Option<()> {
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
+    let (before, after) = match store {
+        0 => (format!("set {key} 0 3600 {}\r\n", value.len()), "\r\n"),
+        _ => {
+            let head = format!("*5\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n", key.len(), value.len());
+            (head, "\r\n$2\r\nEX\r\n$4\r\n3600\r\n")
+        }
+    };
+    let mut bytes = before.into_bytes();
+    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(after.as_bytes());
+    stream.write_all(&bytes).await.ok()?;
+    let mut answer = String::new();
+    stream.read_line(&mut answer).await.ok()?;
+    matches!(answer.trim_end(), "STORED" | "+OK").then_some(())
+}
+
+/// A plain `get`; the outer `None` when there is no answer.
+pub async fn foreign_get(store: usize, port: u16, key: &str) -> Option<Option<Seen>> {
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
+    let request =
+        if store == 0 { format!("get {key}\r\n") } else { format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len()) };
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut head = String::new();
+    stream.read_line(&mut head).await.ok()?;
+    let head = head.trim_end();
+    if matches!(head, "END" | "$-1") {
+        return Some(None);
+    }
+    let bytes = if store == 0 { head.rsplit(' ').next()? } else { head.strip_prefix('$')? };
+    let mut value = vec![0; bytes.parse().ok()?];
+    stream.read_exact(&mut value).await.ok()?;
+    Some(seen(&value))
+}

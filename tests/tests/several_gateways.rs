@@ -1,0 +1,211 @@
+//! Several gateways that share their signals: each is fed some of the symbols, and each serves all of them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tiergate_tests::{Answer, Gateway, Memcached, Origin, PlainRedis, Redis, eventually, now_seconds};
+
+const SHARED: &str = "[market]\nshare_signals = true\n[plugins]\nwarmer = { config = { tasks = [] } }";
+
+const SYMBOLS: usize = 30;
+
+/// The bound within which another gateway publishes when the one that did is killed.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+async fn gateway(memcached: &Memcached, redis: &Redis) -> Gateway {
+    Gateway::with().tier(memcached.url()).tier(redis.url()).config(SHARED).start().await
+}
+
+fn symbol(at: usize) -> String {
+    format!("S{at:02}USDT")
+}
+
+/// The signals of every third symbol from `third` on.
+fn third(third: usize, price: f64) -> String {
+    let signal = |at| json!({ "symbol": symbol(at), "confluence_score": 20 + at, "price": price, "change_24h": 1.0 });
+    Value::Array((third..SYMBOLS).step_by(3).map(signal).collect()).to_string()
+}
+
+/// The price of each symbol that `gateway` serves.
+async fn prices(gateway: &Gateway) -> Vec<(String, f64)> {
+    let live = gateway.get("/api/dashboard/live").await.json();
+    let symbols = live["symbols"].as_object().cloned().unwrap_or_default();
+    symbols.iter().map(|(name, one)| (name.clone(), one["price"].as_f64().unwrap_or_default())).collect()
+}
+
+async fn serves_all(gateway: &Gateway, price: f64) {
+    eventually(&format!("all symbols are served at {price}"), async || {
+        let prices = prices(gateway).await;
+        (prices.len() == SYMBOLS && prices.iter().all(|(_, found)| *found == price)).then_some(())
+    })
+    .await;
+}
+
+/// The place of the gateway that publishes.
+async fn publisher(gateways: &[Gateway]) -> usize {
+    eventually("one publishes, and one alone", async || {
+        let mut found = Vec::new();
+        for (at, gateway) in gateways.iter().enumerate() {
+            if gateway.metric("tiergate_publishes", &[]).await == 1.0 {
+                found.push(at);
+            }
+        }
+        <[usize; 1]>::try_from(found).ok().map(|[at]| at)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_is_fed_a_third_and_serves_all_and_when_the_one_that_publishes_is_killed_another_does() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let mut gateways = Vec::new();
+    for _ in 0..3 {
+        gateways.push(gateway(&memcached, &redis).await);
+    }
+    let holder = publisher(&gateways).await;
+    for (at, gateway) in gateways.iter().enumerate() {
+        let reply = gateway.ingest(third(at, 1.0)).await;
+        let (expected, report) = (if at == holder { 200 } else { 202 }, reply.json());
+        assert_eq!((reply.status.as_u16(), &report["accepted"]), (expected, &json!(SYMBOLS / 3)), "{report}");
+    }
+    for gateway in &gateways {
+        serves_all(gateway, 1.0).await;
+    }
+    // A bad record costs itself, and its place is told by whoever was asked.
+    let mixed =
+        format!("[{},{{\"symbol\":\"X\"}}]", json!({ "symbol": symbol(0), "confluence_score": 20, "price": 1.0 }));
+    let report = gateways[(holder + 1) % 3].ingest(mixed).await.json();
+    assert_eq!(
+        (&report["accepted"], &report["rejected"]["count"], &report["rejected"]["first"][0]["index"]),
+        (&json!(1), &json!(1), &json!(1)),
+        "{report}"
+    );
+
+    // Accepted by the one that is killed at once, and by another.
+    for at in [holder, (holder + 1) % 3, (holder + 2) % 3] {
+        let reply = gateways[at].ingest(third(at, 2.0)).await;
+        assert!(matches!(reply.status.as_u16(), 200 | 202), "{}", reply.text());
+    }
+    let dead = gateways.remove(holder);
+    let stopped = Instant::now();
+    let starting = dead.kill();
+    let reply = gateways[0].ingest(third(0, 3.0)).await;
+    assert!(matches!(reply.status.as_u16(), 200 | 202), "{}", reply.text());
+    for gateway in &gateways {
+        eventually("what was accepted before and after is served", async || {
+            let prices = prices(gateway).await;
+            let of = |wanted: f64| prices.iter().filter(|(_, price)| *price == wanted).count();
+            (of(3.0) == SYMBOLS / 3 && of(2.0) == SYMBOLS * 2 / 3).then_some(())
+        })
+        .await;
+    }
+    let took = stopped.elapsed();
+    assert!(took < TAKEN_OVER_WITHIN, "another published after {took:?}");
+    publisher(&gateways).await;
+
+    // Back again, it learns from the log what it missed.
+    gateways.push(starting.start().await);
+    for (at, gateway) in gateways.iter().enumerate() {
+        assert!(matches!(gateway.ingest(third(at, 4.0)).await.status.as_u16(), 200 | 202));
+    }
+    for gateway in &gateways {
+        serves_all(gateway, 4.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_slept_through_its_lease_undoes_nothing() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let gateways = [gateway(&memcached, &redis).await, gateway(&memcached, &redis).await];
+    let holder = publisher(&gateways).await;
+    let (sleeper, other) = (&gateways[holder], &gateways[1 - holder]);
+    for at in 0..3 {
+        assert_eq!(sleeper.ingest(third(at, 1.0)).await.status, 200);
+    }
+    serves_all(other, 1.0).await;
+    sleeper.signal("STOP");
+    for at in 0..3 {
+        assert!(matches!(other.ingest(third(at, 2.0)).await.status.as_u16(), 200 | 202));
+    }
+    serves_all(other, 2.0).await;
+    sleeper.signal("CONT");
+    serves_all(sleeper, 2.0).await;
+    serves_all(other, 2.0).await;
+    let stored = PlainRedis::connect(redis.port()).await.get("analysis:signals").await.expect("the document");
+    let stored: Value = serde_json::from_slice(&stored).expect("JSON");
+    assert!(stored["signals"].as_array().expect("a list").iter().all(|signal| signal["price"] == 2.0), "{stored}");
+}
+
+#[tokio::test]
+async fn without_the_log_signals_are_refused_with_the_reason_and_nothing_is_half_done() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let gateway = gateway(&memcached, &redis).await;
+    let alone = [gateway];
+    publisher(&alone).await;
+    let [gateway] = alone;
+    redis.freeze();
+    let reply = gateway.ingest(third(0, 1.0)).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.json()["error"]["code"].as_str()),
+        (503, Some("not-shared")),
+        "{}",
+        reply.text()
+    );
+    redis.thaw();
+    eventually("signals are taken again", async || (gateway.ingest(third(0, 2.0)).await.status == 200).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn of_several_gateways_one_at_a_time_fetches_from_a_source_and_all_have_its_answer() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let origin = Origin::start(Answer::json(json!({ "n": 1 }).to_string())).await;
+    origin.pause();
+    let source = format!(
+        "[[source]]\nname = \"slow\"\nkey = \"unified:slow\"\nurl = \"{}\"\ninterval = \"1h\"\ntimeout = \"30s\"\nttl = \"1h\"\n[warmer]\nevery = \"100ms\"",
+        origin.url("/slow")
+    );
+    let mut gateways = Vec::new();
+    for _ in 0..3 {
+        gateways.push(Gateway::with().tier(memcached.url()).tier(redis.url()).config(&source).start().await);
+    }
+    // Each has had the occasion to ask.
+    for gateway in &gateways {
+        let plans = async || gateway.admin_get("/api/admin/warmer").await.json()["warmer"]["plans"]["made"].as_u64();
+        eventually("three plans", async || plans().await.filter(|&made| made >= 3)).await;
+    }
+    assert_eq!(origin.asked().len(), 1);
+    origin.resume();
+    for gateway in &gateways {
+        eventually("the answer is there", async || {
+            (gateway.get("/api/cache/unified:slow").await.status == 200).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(origin.asked().len(), 1, "the answer of one is the answer of all");
+}
+
+#[tokio::test]
+async fn a_load_that_a_newer_write_overtook_is_dropped() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    // The answer was made before the write, and takes until after it.
+    let old = json!({ "n": "old", "timestamp": now_seconds() - 60.0 }).to_string();
+    let origin = Origin::start(Answer::json(old)).await;
+    origin.pause();
+    let source = format!(
+        "[[source]]\nname = \"slow\"\nkey = \"unified:slow\"\nurl = \"{}\"\ninterval = \"1h\"\ntimeout = \"30s\"",
+        origin.url("/slow")
+    );
+    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).config(&source).start().await;
+    eventually("the load is under way", async || (!origin.asked().is_empty()).then_some(())).await;
+    let new = json!({ "n": "new", "timestamp": now_seconds() }).to_string();
+    assert_eq!(gateway.put("unified:slow", new.clone()).await.status, 200);
+    origin.resume();
+    eventually("the load has ended", async || {
+        (gateway.metric("tiergate_source_fetches_total", &["slow"]).await >= 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(gateway.get("/api/cache/unified:slow").await.text(), new);
+    assert_eq!(PlainRedis::connect(redis.port()).await.get("unified:slow").await, Some(new.into_bytes()));
+    assert!(gateway.metric("tiergate_writes_total", &["superseded"]).await >= 1.0);
+}

@@ -55,13 +55,14 @@ async fn foreign_writes_junk_and_deletes_are_in_it_and_asking_changes_nothing() 
     let mut all = Deployment::start().await;
     let nothing = explain(&all.gateway, "k").await;
     assert_eq!((&nothing["serves"]["outcome"], &nothing["writes"]), (&json!("miss"), &json!([])), "{nothing:#}");
-    all.to_redis.setex("k", b"7", 300).await;
+    // Redis would tell the gateway of it, which would take it into memory at once.
+    all.to_memcached.set("k", b"7", 0, 300).await;
     let found = explain(&all.gateway, "k").await;
     assert_eq!(found["writes"][0]["from"], "foreign", "{found:#}");
-    assert_eq!(found["writes"][0]["tiers"]["redis"]["outcome"], "found");
-    assert_eq!((&found["serves"]["outcome"], &found["serves"]["tier"]), (&json!("hit"), &json!("redis")));
+    assert_eq!(found["writes"][0]["tiers"]["memcached"]["outcome"], "found");
+    assert_eq!((&found["serves"]["outcome"], &found["serves"]["tier"]), (&json!("hit"), &json!("memcached")));
     assert_eq!(tier(&found, "memory")["holds"], "nothing", "nothing was adopted");
-    assert_eq!(all.to_memcached.get("k").await, None, "nothing was promoted");
+    assert_eq!(all.to_redis.get("k").await, None, "nothing was copied");
 
     all.to_memcached.set("k", b"{broken", 0, 300).await;
     let junk = explain(&all.gateway, "k").await;

@@ -122,7 +122,7 @@ pub(super) struct Source {
 #[serde(default)]
 pub(super) struct Http {
     listen: SocketAddr,
-    tls: Option<Tls>,
+    tls: Option<TlsFiles>,
     unix: Option<PathBuf>,
     admin: SocketAddr,
     hosts: Vec<String>,
@@ -137,12 +137,6 @@ pub(super) struct Http {
     body_pause_max: Duration,
     #[serde(with = "humantime_serde")]
     drain: Duration,
-}
-
-#[derive(Deserialize)]
-struct Tls {
-    cert: PathBuf,
-    key: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -420,7 +414,7 @@ impl Default for Http {
         let http = http::Config::default();
         Self {
             listen: http.listen,
-            tls: None,
+            tls: http.tls,
             unix: http.unix,
             admin: http.admin,
             hosts: http.hosts,
@@ -445,8 +439,7 @@ impl Http {
                 None
             }
         });
-        let tls = self.tls.map(|Tls { cert, key }| TlsFiles { cert, key });
-        if let Some(Err(error)) = tls.as_ref().map(TlsFiles::check) {
+        if let Some(Err(error)) = self.tls.as_ref().map(TlsFiles::check) {
             mistakes.push(Mistake::new(error.path(), error));
         }
         if self.listen == self.admin && self.listen.port() != 0 {
@@ -469,7 +462,7 @@ impl Http {
         }
         http::Config {
             listen: self.listen,
-            tls,
+            tls: self.tls,
             unix: self.unix,
             admin: self.admin,
             hosts: self.hosts,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::BackoffBuilder as _;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::telemetry::metrics;
@@ -45,7 +46,10 @@ impl Workers {
         let mut waits = pauses();
         loop {
             let begun = Instant::now();
-            let Err(died) = Task(tokio::spawn(begin())).await else { return };
+            // A set, because its task ends with whoever waits for it.
+            let mut work = JoinSet::new();
+            work.spawn(begin());
+            let Some(Err(died)) = work.join_next().await else { return };
             if begun.elapsed() >= RECOVERED_AFTER {
                 waits = pauses();
             }
@@ -59,23 +63,6 @@ impl Workers {
 
     fn counts(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A task that ends with whoever waits for it.
-struct Task(tokio::task::JoinHandle<()>);
-
-impl Future for Task {
-    type Output = Result<(), tokio::task::JoinError>;
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(cx)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -134,6 +134,17 @@ def fetch(port, path, method="GET", body=None, headers=None):
         return answer.status, answer.headers, answer.read()
 
 
+def oha(port, path, *, rate, connections, seconds, more=()):
+    """Milliseconds within which 99 of 100 answers came at a fixed rate, counted from when each was due; and how many came."""
+    command = ["oha", "--no-tui", "--output-format", "json", "--latency-correction", "-q", str(rate), "-c", str(connections),
+               "-z", f"{seconds}s", *more, f"http://127.0.0.1:{port}{path}"]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    answers = said["statusCodeDistribution"]
+    if answers.keys() != {"200"}:
+        raise SystemExit(f"answers other than 200: {answers}")
+    return said["latencyPercentiles"]["p99"] * 1e3, answers["200"]
+
+
 def percentile(values, share):
     """The least of `values` that is not below `share` of them."""
     return sorted(values)[max(0, -(-len(values) * share // 100) - 1)]

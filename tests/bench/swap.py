@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import time
 
-from kit import ROOT, ROUNDS, Gateway, eventually, fetch, figure, folder, number, row
+from kit import ROOT, ROUNDS, Gateway, eventually, fetch, figure, folder, number, oha, row
 
 VIEW = "/api/dashboard/mobile-data"
 SLOTS = ["codecs", "aggregator", "warmer"]
@@ -65,23 +65,12 @@ def post(gateway, first, until):
     return posted
 
 
-def read(gateway, seconds):
-    """Milliseconds within which 99 of 100 answers came at a fixed rate, counted from when each was due."""
-    command = ["oha", "--no-tui", "--output-format", "json", "--latency-correction", "-q", str(RATE),
-               "-c", str(CONNECTIONS), "-z", f"{seconds}s", f"http://127.0.0.1:{gateway.port}{VIEW}"]
-    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    answers = said["statusCodeDistribution"]
-    if answers.keys() != {"200"}:
-        raise SystemExit(f"answers other than 200: {answers}")
-    return said["latencyPercentiles"]["p99"] * 1e3, answers["200"]
-
-
 def round_of(gateway, cwd, swaps, done, posted, seconds):
     with concurrent.futures.ThreadPoolExecutor() as work:
         until = time.monotonic() + seconds
         swapping = work.submit(swap_all, gateway, cwd, done, until) if swaps else None
         posting = work.submit(post, gateway, posted, until)
-        p99, answers = read(gateway, seconds)
+        p99, answers = oha(gateway.port, VIEW, rate=RATE, connections=CONNECTIONS, seconds=seconds)
         if swapping:
             swapping.result()
         return p99, answers, posting.result(), gateway.rss_mib()

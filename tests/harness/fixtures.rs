@@ -1,6 +1,6 @@
-//! Payloads as real producers wrote them.
+//! Payloads as real producers wrote them, and a certificate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// When the fixtures were captured, in Unix seconds: the digits that all their timestamps begin with.
@@ -55,4 +55,13 @@ fn stamps(text: &str) -> Vec<(usize, &str)> {
 fn read(folder: &str, name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder).join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A certificate for `localhost` and its key, written into `dir`.
+pub fn certificate(dir: &Path) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    (certificate, key)
 }

@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::servers::signal;
 use crate::{PATIENCE, eventually};
 
 /// A gateway that runs.
@@ -224,8 +225,7 @@ impl Gateway {
 
     /// Sends its process a signal, such as `KILL` or `STOP`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
+        signal(self.pid(), name);
     }
 
     /// Its process number.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use browser::{Browser, click, press, says};
 pub use deployment::Deployment;
-pub use fixtures::{data_file, fixture, moved_to_now, now_seconds};
+pub use fixtures::{certificate, data_file, fixture, moved_to_now, now_seconds};
 pub use gateway::{Gateway, NO_TASKS, Reply, Starting, binary};
 pub use hostile::{hostile, laborious};
 pub use origin::{Answer, Asked, Origin};

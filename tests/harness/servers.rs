@@ -212,9 +212,7 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
-        let process = self.process.as_ref().expect("it runs");
-        let sent = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
+        signal(self.process.as_ref().expect("it runs").id(), name);
     }
 
     fn kill(&mut self) {
@@ -229,6 +227,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Sends a process a signal, such as `KILL` or `STOP`.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
 }
 
 /// A port on which nobody listened a moment ago.

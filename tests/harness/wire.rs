@@ -1,5 +1,7 @@
 //! Foreign clients: what a producer or reader that knows nothing of Tiergate does to the stores.
 
+use std::io;
+
 use redis::AsyncCommands as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -19,8 +21,12 @@ pub struct PlainRedis {
 impl PlainMemcached {
     /// Connects to `127.0.0.1:port`.
     pub async fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("memcached accepts");
-        Self { stream: BufReader::new(stream) }
+        Self::try_connect(port).await.expect("memcached accepts")
+    }
+
+    /// The same to one that may be away.
+    pub async fn try_connect(port: u16) -> io::Result<Self> {
+        Ok(Self { stream: BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?) })
     }
 
     /// `set`, as an unsuspecting producer sends it.
@@ -30,9 +36,14 @@ impl PlainMemcached {
 
     /// `set`, with the server's answer.
     pub async fn set_answer(&mut self, key: &str, value: &[u8], flags: u32, ttl_seconds: u32) -> String {
+        self.try_set(key, value, flags, ttl_seconds).await.expect("an answer")
+    }
+
+    /// The same of one that may go away.
+    pub async fn try_set(&mut self, key: &str, value: &[u8], flags: u32, ttl_seconds: u32) -> io::Result<String> {
         let head = format!("set {key} {flags} {ttl_seconds} {}\r\n", value.len());
-        self.stream.write_all(&[head.as_bytes(), value, b"\r\n"].concat()).await.expect("sent");
-        self.line().await
+        self.stream.write_all(&[head.as_bytes(), value, b"\r\n"].concat()).await?;
+        self.try_line().await
     }
 
     /// `get`: flags and value.
@@ -79,9 +90,13 @@ impl PlainMemcached {
     }
 
     async fn line(&mut self) -> String {
+        self.try_line().await.expect("an answer")
+    }
+
+    async fn try_line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).await.expect("an answer");
-        line.trim_end().to_owned()
+        self.stream.read_line(&mut line).await?;
+        Ok(line.trim_end().to_owned())
     }
 }
 
@@ -90,13 +105,23 @@ impl PlainMemcached {
 impl PlainRedis {
     /// Connects to database 0 of `127.0.0.1:port`.
     pub async fn connect(port: u16) -> Self {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{port}/0")).expect("a URL");
-        Self { connection: client.get_multiplexed_async_connection().await.expect("redis accepts") }
+        Self::try_connect(port).await.expect("redis accepts")
+    }
+
+    /// The same to one that may be away.
+    pub async fn try_connect(port: u16) -> redis::RedisResult<Self> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{port}/0"))?;
+        Ok(Self { connection: client.get_multiplexed_async_connection().await? })
     }
 
     /// `SETEX`, as an unsuspecting producer sends it.
     pub async fn setex(&mut self, key: &str, value: &[u8], ttl_seconds: u64) {
-        let () = self.connection.set_ex(key, value, ttl_seconds).await.expect("SETEX");
+        self.try_setex(key, value, ttl_seconds).await.expect("SETEX");
+    }
+
+    /// The same of one that may go away.
+    pub async fn try_setex(&mut self, key: &str, value: &[u8], ttl_seconds: u64) -> redis::RedisResult<()> {
+        self.connection.set_ex(key, value, ttl_seconds).await
     }
 
     /// `GET`.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tiergate::config::Config;
-use tiergate_tests::binary;
+use tiergate_tests::{binary, certificate};
 
 /// The fenced TOML of the README, in order.
 fn samples() -> Vec<String> {
@@ -35,15 +35,6 @@ fn mistakes(toml: &str, dir: &Path) -> String {
     if output.status.success() { String::new() } else { String::from_utf8_lossy(&output.stderr).into_owned() }
 }
 
-/// A certificate with its key, as the value of `tls`.
-fn certificate(dir: &Path) -> String {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-    format!("{{ cert = {cert:?}, key = {key:?} }}")
-}
-
 #[test]
 fn the_sample_is_taken_as_it_is_and_with_each_commented_key() {
     let dir = tempfile::tempdir().unwrap();
@@ -55,7 +46,10 @@ fn the_sample_is_taken_as_it_is_and_with_each_commented_key() {
             "data_dir" => Some(format!("{:?}", dir.path().join("data"))),
             "unix" => Some(format!("{:?}", dir.path().join("tiergate.sock"))),
             "watch" => Some(format!("{:?}", dir.path())),
-            "tls" => Some(certificate(dir.path())),
+            "tls" => {
+                let (cert, key) = certificate(dir.path());
+                Some(format!("{{ cert = {cert:?}, key = {key:?} }}"))
+            }
             // The README names no token that somebody could copy.
             "write_token" => Some("\"0123456789abcdef\"".to_owned()),
             _ => None,

@@ -4,17 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use tiergate_tests::{Gateway, binary, eventually};
+use rcgen::generate_simple_self_signed;
+use tiergate_tests::{Gateway, binary, certificate, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A gateway that speaks TLS with a certificate for `localhost`, and that certificate.
 async fn gateway(dir: &Path) -> (Gateway, PathBuf) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-    std::fs::write(&certificate, cert.pem()).expect("written");
-    std::fs::write(&key, signing_key.serialize_pem()).expect("written");
+    let (certificate, key) = certificate(dir);
     let http = format!(
         "[http]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nhead_deadline = \"1s\"\n\
          tls = {{ cert = {certificate:?}, key = {key:?} }}"

@@ -135,7 +135,7 @@ pub(super) struct Source {
 #[serde(default)]
 pub(super) struct Http {
     listen: SocketAddr,
-    tls: Option<Tls>,
+    tls: Option<TlsFiles>,
     unix: Option<PathBuf>,
     admin: SocketAddr,
     hosts: Vec<String>,
@@ -150,12 +150,6 @@ pub(super) struct Http {
     body_pause_max: Duration,
     #[serde(with = "humantime_serde")]
     drain: Duration,
-}
-
-#[derive(Deserialize)]
-struct Tls {
-    cert: PathBuf,
-    key: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -456,7 +450,7 @@ impl Default for Http {
         let http = http::Config::default();
         Self {
             listen: http.listen,
-            tls: None,
+            tls: http.tls,
             unix: http.unix,
             admin: http.admin,
             hosts: http.hosts,
@@ -481,8 +475,7 @@ impl Http {
                 None
             }
         });
-        let tls = self.tls.map(|Tls { cert, key }| TlsFiles { cert, key });
-        if let Some(Err(error)) = tls.as_ref().map(TlsFiles::check) {
+        if let Some(Err(error)) = self.tls.as_ref().map(TlsFiles::check) {
             mistakes.push(Mistake::new(error.path(), error));
         }
         if self.listen == self.admin && self.listen.port() != 0 {
@@ -505,7 +498,7 @@ impl Http {
         }
         http::Config {
             listen: self.listen,
-            tls,
+            tls: self.tls,
             unix: self.unix,
             admin: self.admin,
             hosts: self.hosts,

@@ -24,7 +24,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(60);
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where the certificate and its key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct Files {
     /// The certificate and those that vouch for it, in PEM, the server's own first.
     pub cert: PathBuf,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::call::Taken;
 use super::error::{Cause, PluginError};
 use super::shadow::{Companion, Mode, Report, Runner};
-use super::slot::{Beside, Generation};
+use super::slot::{Beside, Generation, tell};
 use super::tape::{Entry, History, Room, Tape};
 
 /// The tape and the companion of one slot.
@@ -60,6 +60,17 @@ impl<R: Runner> Tap<R> {
         };
         *self.companion() = Some(Companion::start(generation.status(), mode, make).map_err(no_thread)?);
         Ok(())
+    }
+
+    /// Lets `before`, which was active until now, go on beside `next` while that is on probation; whether it does.
+    pub(super) fn watch<P>(
+        &self,
+        next: &Generation<P>,
+        before: &Generation<P>,
+        make: impl FnOnce() -> (R, String) + Send + 'static,
+    ) -> bool {
+        let unwatched = |error: &PluginError| tell!(warn, next.identity, %error, "there is no probation");
+        self.accompany(before, Mode::Probation, make).inspect_err(unwatched).is_ok()
     }
 
     /// The version that goes on beside the active one on probation, if it is this generation: it has lost nothing.

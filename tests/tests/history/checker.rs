@@ -74,7 +74,7 @@ impl History {
     pub fn check(&self) -> Vec<Broken> {
         let mut broken = self.check_readers();
         broken.extend(self.check_losses());
-        broken.extend(self.check_agreement());
+        broken.extend(self.disagreements());
         broken
     }
 
@@ -106,7 +106,8 @@ impl History {
         lost.map(|write| Broken::Lost(format!("{write:?}, of {:?}", self.holders(write.key)))).collect()
     }
 
-    fn check_agreement(&self) -> Vec<Broken> {
+    /// The keys of which not all hold the same at the end.
+    pub fn disagreements(&self) -> Vec<Broken> {
         let keys: std::collections::BTreeSet<_> = self.last.iter().map(|(_, key, _)| *key).collect();
         let disagrees = |key: &usize| {
             let mut values = self.last.iter().filter(|(_, of, _)| of == key).map(|(_, _, value)| value);

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
-use tiergate_tests::{Gateway, Line, Memcached, Proxy, Redis, eventually, now_seconds};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tiergate_tests::{Gateway, Line, Memcached, PlainMemcached, PlainRedis, Proxy, Redis, eventually, now_seconds};
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::{sleep, timeout};
 
 use crate::checker::{History, Moment, Read, Seen, Write};
-use crate::plan::{Dice, Fault, GATEWAYS, STORES, Step};
+use crate::plan::{Fault, GATEWAYS, STORES, Step, dice, millis};
 
 /// Keys that are written and read.
 pub const KEYS: usize = 6;
@@ -28,6 +26,9 @@ const LIVES: &str = "ttl = [{ pattern = \"app:history:*\", memory = \"1s\" }]";
 
 /// A foreign client gives up after this long.
 const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What it writes lives longer than any run.
+const FOREIGN_TTL_SECONDS: u32 = 3_600;
 
 /// What is done and what is seen, shared by all who take part.
 pub struct World {
@@ -120,20 +121,20 @@ impl World {
     }
 
     async fn write(self: Arc<Self>, who: u64) {
-        let mut dice = Dice::new(self.seed, who);
+        let mut dice = dice(self.seed, who);
         while !self.over.load(SeqCst) {
-            let key = dice.below(KEYS as u64) as usize;
+            let key = dice.usize(..KEYS);
             // One in twenty is a placeholder.
-            let value = Seen { real: dice.below(20) > 0, version: version(who) };
+            let value = Seen { real: dice.u64(..20) > 0, version: version(who) };
             // Writes pass each other on the way.
-            sleep(dice.millis(0, 4)).await;
+            sleep(millis(&mut dice, 0..4)).await;
             let begun = self.now();
             let gateway = self.gateway(who as usize % GATEWAYS).await;
             let path = format!("/api/cache/{}?ttl=1h", key_path(key));
             let body = payload(value, &format!("writer {who}"));
             let Some(reply) = gateway.try_send(Method::PUT, &path, body).await else {
                 self.count("no answer").await;
-                sleep(dice.millis(5, 20)).await;
+                sleep(millis(&mut dice, 5..20)).await;
                 continue;
             };
             let stored: Vec<_> = STORES.into_iter().filter(|store| reply.outcome(store) == "stored").collect();
@@ -147,10 +148,10 @@ impl World {
     /// What an existing program does: plain `set`, in one store only.
     async fn write_beside(self: Arc<Self>, store: usize) {
         let who = WRITERS + store as u64;
-        let mut dice = Dice::new(self.seed, who);
+        let mut dice = dice(self.seed, who);
         while !self.over.load(SeqCst) {
-            sleep(dice.millis(20, 60)).await;
-            let key = dice.below(KEYS as u64) as usize;
+            sleep(millis(&mut dice, 20..60)).await;
+            let key = dice.usize(..KEYS);
             let value = Seen { real: true, version: version(who) };
             let begun = self.now();
             let body = payload(value, &format!("foreigner in {}", STORES[store]));
@@ -164,11 +165,11 @@ impl World {
     }
 
     async fn read(self: Arc<Self>, at: usize) {
-        let mut dice = Dice::new(self.seed, 100 + at as u64);
+        let mut dice = dice(self.seed, 100 + at as u64);
         while !self.over.load(SeqCst) {
             let life = self.lives[at].load(SeqCst);
             let gateway = self.gateway(at).await;
-            let key = dice.below(KEYS as u64) as usize;
+            let key = dice.usize(..KEYS);
             if let Some(value) = value_at(&gateway, key).await
                 // What was asked of one life and answered in another belongs to none.
                 && self.lives[at].load(SeqCst) == life
@@ -252,15 +253,12 @@ impl World {
         let since = Instant::now();
         while since.elapsed() < Duration::from_secs(30) {
             let last = self.look().await;
-            let agreed = (0..KEYS).all(|key| {
-                let mut values = last.iter().filter(|(_, of, _)| *of == key).map(|(_, _, value)| value);
-                let first = values.next();
-                values.all(|value| Some(value) == first)
-            });
-            self.history.lock().await.last = last;
-            if agreed {
+            let mut history = self.history.lock().await;
+            history.last = last;
+            if history.disagreements().is_empty() {
                 return;
             }
+            drop(history);
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -273,7 +271,7 @@ impl World {
                 last.push((format!("gateway {at}"), key, value));
             }
             for (store, port) in self.ports.into_iter().enumerate() {
-                let value = foreign_get(store, port, &self::key(key)).await.expect("the store answers");
+                let value = foreign_get(store, port, &self::key(key)).await;
                 last.push((STORES[store].to_owned(), key, value));
             }
         }
@@ -293,37 +291,22 @@ async fn value_at(gateway: &Gateway, key: usize) -> Option<Option<Seen>> {
 
 /// A plain `set` as other programs send it; `None` when it was not confirmed.
 pub async fn foreign_set(store: usize, port: u16, key: &str, value: &[u8]) -> Option<()> {
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
-    let (before, after) = match store {
-        0 => (format!("set {key} 0 3600 {}\r\n", value.len()), "\r\n"),
-        _ => {
-            let head = format!("*5\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n", key.len(), value.len());
-            (head, "\r\n$2\r\nEX\r\n$4\r\n3600\r\n")
-        }
-    };
-    let mut bytes = before.into_bytes();
-    bytes.extend_from_slice(value);
-    bytes.extend_from_slice(after.as_bytes());
-    stream.write_all(&bytes).await.ok()?;
-    let mut answer = String::new();
-    stream.read_line(&mut answer).await.ok()?;
-    matches!(answer.trim_end(), "STORED" | "+OK").then_some(())
+    if store == 0 {
+        let mut memcached = PlainMemcached::try_connect(port).await.ok()?;
+        let answer = memcached.try_set(key, value, 0, FOREIGN_TTL_SECONDS).await.ok()?;
+        (answer == "STORED").then_some(())
+    } else {
+        let mut redis = PlainRedis::try_connect(port).await.ok()?;
+        redis.try_setex(key, value, FOREIGN_TTL_SECONDS.into()).await.ok()
+    }
 }
 
-/// A plain `get`; the outer `None` when there is no answer.
-pub async fn foreign_get(store: usize, port: u16, key: &str) -> Option<Option<Seen>> {
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
-    let request =
-        if store == 0 { format!("get {key}\r\n") } else { format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len()) };
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut head = String::new();
-    stream.read_line(&mut head).await.ok()?;
-    let head = head.trim_end();
-    if matches!(head, "END" | "$-1") {
-        return Some(None);
-    }
-    let bytes = if store == 0 { head.rsplit(' ').next()? } else { head.strip_prefix('$')? };
-    let mut value = vec![0; bytes.parse().ok()?];
-    stream.read_exact(&mut value).await.ok()?;
-    Some(seen(&value))
+/// A plain `get`.
+pub async fn foreign_get(store: usize, port: u16, key: &str) -> Option<Seen> {
+    let value = if store == 0 {
+        PlainMemcached::connect(port).await.get(key).await.map(|(_, value)| value)
+    } else {
+        PlainRedis::connect(port).await.get(key).await
+    };
+    seen(&value?)
 }

@@ -151,8 +151,7 @@ impl Actor {
         let watched = probation && {
             let before = before.with_patience(PATIENCE);
             let make = move || (before, "its own: it was active".to_owned());
-            let accompanied = self.tap.accompany(&old, Mode::Probation, make);
-            accompanied.inspect_err(|error| tell!(warn, next.identity, %error, "there is no probation")).is_ok()
+            self.tap.watch(next, &old, make)
         };
         Ok(Activated { state, watched })
     }

@@ -24,7 +24,7 @@ use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
 use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner};
-use super::slot::{Generation, Slot, SlotStatus, tell};
+use super::slot::{Generation, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
 
@@ -104,8 +104,7 @@ impl CodecRouter {
         generation: &Arc<Generation<Pool>>,
         mode: Mode,
     ) -> Result<(), PluginError> {
-        let reader = Reader(generation.clone());
-        self.taps[position].accompany(generation, mode, move || (reader, Handover::Stateless.to_string()))
+        self.taps[position].accompany(generation, mode, reader(generation))
     }
 
     /// Lets `next` decode from now on in the slot at `position`. Decodes under way finish on the old one, which on
@@ -126,11 +125,15 @@ impl CodecRouter {
         self.slots[position].activate(next);
         self.epoch.fetch_add(1, Relaxed);
         self.taps[position].dismiss(&|_| true);
-        let accompanied = || self.accompany(position, &before, Mode::Probation);
-        let unwatched = |error: &PluginError| tell!(warn, next.identity, %error, "there is no probation");
-        let watched = probation && accompanied().inspect_err(unwatched).is_ok();
+        let watched = probation && self.taps[position].watch(next, &before, reader(&before));
         Ok(Activated { state: Handover::Stateless, watched })
     }
+}
+
+/// What makes a companion of `generation`. It has no state to come by.
+fn reader(generation: &Arc<Generation<Pool>>) -> impl FnOnce() -> (Reader, String) + Send + 'static {
+    let reader = Reader(generation.clone());
+    move || (reader, Handover::Stateless.to_string())
 }
 
 // === impl Routing ===

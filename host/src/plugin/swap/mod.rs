@@ -325,8 +325,10 @@ impl Operator {
         outcome: Result<Option<String>, &SwapError>,
         by: &str,
     ) -> Result<(), SwapError> {
-        let plugin = about.as_ref().map(|about| &*about.plugin);
-        let version = about.as_ref().and_then(|about| about.version.as_deref());
+        let (plugin, version, sha256) = match about {
+            Some(about) => (Some(about.plugin), about.version, Some(about.sha256)),
+            None => (None, None, None),
+        };
         let (result, note) = match outcome {
             Ok(note) => {
                 tracing::info!(slot, plugin, version, step, by, note, "plugin swap");
@@ -336,10 +338,6 @@ impl Operator {
                 tracing::warn!(slot, plugin, version, step, by, %error, "a plugin swap was not carried out");
                 (error.to_string(), None)
             }
-        };
-        let (plugin, version, sha256) = match about {
-            Some(about) => (Some(about.plugin), about.version, Some(about.sha256)),
-            None => (None, None, None),
         };
         let (at, by, step, slot) = (Time::now(), by.to_owned(), step.to_owned(), Some(slot.to_owned()));
         Ok(self.audit.add(&Entry { at, by, step, slot, what: None, plugin, version, sha256, result, note })?)

@@ -20,7 +20,7 @@ use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Answered, Call, Sandbox};
 use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner, beside, take_over};
-use super::slot::{Generation, Slot, SlotStatus, tell};
+use super::slot::{Generation, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
 
@@ -146,8 +146,7 @@ impl WarmerSlot {
         let old = before.generation.clone();
         let watched = probation && {
             let make = move || (before.with_patience(PATIENCE), "its own: it was active".to_owned());
-            let accompanied = self.tap.accompany(&old, Mode::Probation, make);
-            accompanied.inspect_err(|error| tell!(warn, next.identity, %error, "there is no probation")).is_ok()
+            self.tap.watch(next, &old, make)
         };
         Ok(Activated { state, watched })
     }

@@ -19,6 +19,8 @@ use tiergate::tier::{
     Appraise, CAS_ROUNDS_MAX, Disk, Found, Memory, Payload, Tier, TierError, Unworthy, disk, memcached, memory, redis,
 };
 use tiergate_tests::{Memcached, PlainMemcached, PlainRedis, Redis, eventually};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 /// What a call may take beyond its deadline on a busy machine.
@@ -905,12 +907,20 @@ async fn a_password_is_used_and_never_told() {
 
 #[tokio::test]
 async fn a_tls_url_speaks_tls() {
-    let server = Redis::start().await;
-    let tier = redis_tier(server.url().replace("redis://", "rediss://"), &Arc::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rediss://{}/", listener.local_addr().unwrap());
+    let overheard = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut begin = [0; 2];
+        client.read_exact(&mut begin).await.unwrap();
+        begin
+    });
+    let tier = redis_tier(url, &Arc::default());
     assert!(tier.summary().ends_with("over TLS"), "{}", tier.summary());
-    // The server speaks no TLS: the handshake fails, and nothing is sent in the clear.
     let outcome = tier.put(&key("k"), &real(1).build()).await;
     assert!(matches!(&outcome, WriteOutcome::Failed(why) if why.contains("cannot connect")), "{outcome:?}");
+    // RFC 8446, section 5.1: a handshake is content type 22, and its record says version 3.x.
+    assert_eq!(overheard.await.unwrap(), [22, 3], "nothing is sent in the clear");
 }
 
 #[tokio::test]

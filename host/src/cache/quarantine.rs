@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Cache;
 use crate::record::{DeleteOutcome, Digest, Key, Rejection, TierName, Time};
@@ -20,6 +21,9 @@ pub const BYTES_MAX: usize = 512 << 10;
 
 /// The first bytes of a payload that are kept.
 pub const HEAD_BYTES_MAX: usize = 256;
+
+/// A look that began before a payload was removed may still bring it for this long.
+const LOOK_UNDER_WAY_MAX: Duration = Duration::from_millis(500);
 
 /// The longest message, and the longest path, that is kept of an error, in bytes.
 const ERROR_BYTES_MAX: usize = 512;
@@ -58,6 +62,8 @@ struct State {
     entries: VecDeque<Quarantined>,
     /// Where the same payload was seen before.
     known: HashMap<Place, u64>,
+    /// What was removed, and when, for as long as a look may still bring it.
+    removed: HashMap<Place, Time>,
     bytes: usize,
     last_id: u64,
 }
@@ -99,6 +105,9 @@ impl Quarantine {
             }
             return false;
         }
+        if state.removed.get(&place).is_some_and(|removed| now.since(*removed) < LOOK_UNDER_WAY_MAX) {
+            return false;
+        }
         state.last_id += 1;
         let entry = Quarantined {
             id: state.last_id,
@@ -134,11 +143,14 @@ impl Quarantine {
         self.lock().entries.iter().rev().filter(|entry| entry.key == *key).cloned().collect()
     }
 
-    fn forget(&self, id: u64) {
+    /// Forgets an entry whose bytes are no longer there.
+    fn forget(&self, id: u64, now: Time) {
         let mut state = self.lock();
         let Some(at) = state.entries.iter().position(|entry| entry.id == id) else { return };
         if let Some(entry) = state.entries.remove(at) {
             state.gone(&entry);
+            state.removed.retain(|_, removed| now.since(*removed) < LOOK_UNDER_WAY_MAX);
+            state.removed.insert(entry.place(), now);
         }
         metrics::quarantine_entries(state.entries.len());
     }
@@ -186,12 +198,13 @@ impl Cache {
             Some(tier) => tier.delete_exact(&entry.key, entry.digest).await,
             None => DeleteOutcome::Absent,
         };
+        let now = Time::now();
         match &outcome {
             DeleteOutcome::Deleted | DeleteOutcome::Absent => {
-                self.appraiser.saw_nothing(&entry.tier, &entry.key, Time::now());
-                self.appraiser.quarantine.forget(id);
+                self.appraiser.saw_nothing(&entry.tier, &entry.key, now);
+                self.appraiser.quarantine.forget(id, now);
             }
-            DeleteOutcome::Superseded => self.appraiser.quarantine.forget(id),
+            DeleteOutcome::Superseded => self.appraiser.quarantine.forget(id, now),
             DeleteOutcome::Queued(_) | DeleteOutcome::Failed(_) | DeleteOutcome::Unknown(_) => {}
         }
         let Quarantined { tier, key, digest, .. } = &entry;
@@ -256,6 +269,18 @@ mod tests {
         one_more(fit);
         assert_eq!((quarantine.get(1).is_some(), quarantine.all().len()), (false, fit));
         assert!(quarantine.lock().bytes <= BYTES_MAX);
+    }
+
+    #[test]
+    fn a_look_that_was_under_way_does_not_bring_back_what_was_removed() {
+        let quarantine = Quarantine::default();
+        note(&quarantine, "k", b"junk", "why");
+        quarantine.forget(1, Time::now());
+        assert!(!note(&quarantine, "k", b"junk", "why"), "the look began before");
+        assert!(note(&quarantine, "k", b"other junk", "why"));
+        note(&quarantine, "k2", b"junk", "why");
+        quarantine.forget(3, Time::from_micros(Time::now().micros() - LOOK_UNDER_WAY_MAX.as_micros() as u64));
+        assert!(note(&quarantine, "k2", b"junk", "why"), "no look takes that long: its producer wrote it again");
     }
 
     #[test]

@@ -111,10 +111,15 @@ impl Cache {
     /// Looks below memory for all of `keys` and reconciles what it finds; [`KEYS_AT_ONCE`] at a time, so that a store that is
     /// slow with many large values still gets through.
     pub async fn refresh(self: &Arc<Self>, keys: &[Key]) -> Vec<Refreshed> {
+        self.refresh_because("look", keys).await
+    }
+
+    /// The same, counted under another reason.
+    pub(super) async fn refresh_because(self: &Arc<Self>, why: &'static str, keys: &[Key]) -> Vec<Refreshed> {
         let mut all = Vec::with_capacity(keys.len());
         let mut copies = Vec::new();
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            self.refresh_some("look", keys, &mut all, &mut copies).await;
+            self.refresh_some(why, keys, &mut all, &mut copies).await;
         }
         if !copies.is_empty() {
             let cache = self.clone();
@@ -124,10 +129,13 @@ impl Cache {
         all
     }
 
-    /// Looks below memory for `keys`, at most [`KEYS_AT_ONCE`], and adopts what is greater; no tier is given a copy.
+    /// Looks below memory for `keys`, at most [`KEYS_AT_ONCE`], and adopts what is greater; no tier is given a copy. Where one
+    /// holds a lesser value, it is looked at again later: until then whoever writes the greater one may have ended.
     pub(super) async fn look(&self, why: &'static str, keys: &[Key]) -> Vec<Refreshed> {
         let mut all = Vec::with_capacity(keys.len());
-        self.refresh_some(why, keys, &mut all, &mut Vec::new()).await;
+        let mut copies = Vec::new();
+        self.refresh_some(why, keys, &mut all, &mut copies).await;
+        copies.iter().filter(|copy| copy.why == Why::PutBack).for_each(|copy| self.hint_later(&copy.key));
         all
     }
 

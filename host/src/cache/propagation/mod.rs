@@ -1,7 +1,8 @@
 //! Propagation: changes that others make reach this gateway's memory.
 //!
 //! Tiers tell of them as hints ([`Hear`]). Each hinted key is looked at below at once, and what is found is adopted by its
-//! order, as at any other look; nothing is written to a shared tier because of a hint (B27). When hints may have been lost,
+//! order, as at any other look; nothing is written to a shared tier because of a hint (B27). Where the tiers disagree, the key
+//! is looked at once more a moment later, and a tier that still holds a lesser value then is given the greater one. When hints may have been lost,
 //! the gateway says that it is degraded, readers do not trust memory before it was looked at again, and everything in memory
 //! is; after that it is as before.
 
@@ -22,7 +23,7 @@ pub(super) use mode::Mode;
 
 use super::flight::landed;
 use super::read::{KEYS_AT_ONCE, MEMORY, PUT_BACK_EVERY};
-use super::{Cache, Change, Read};
+use super::{Cache, Change, Read, Refreshed};
 use crate::record::{Digest, Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::memory::Hit;
@@ -126,22 +127,29 @@ impl Cache {
         }
     }
 
-    /// Looks at `key` again after [`PUT_BACK_EVERY`], because a tier could not be given the greater value now.
+    /// Looks at `key` again after [`PUT_BACK_EVERY`], and gives a tier that still holds a lesser value the greater one. Memory
+    /// may be trusted for long: nobody else would notice.
     pub(super) fn hint_later(&self, key: &Key) {
         if self.hints.add_later(key).is_err() {
             self.overflowed();
         }
     }
 
-    async fn look_again(&self) {
+    async fn look_again(self: &Arc<Self>) {
         let mut ticks = interval(PUT_BACK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if self.hints.ripen().is_err() {
-                self.overflowed();
-            }
+            let keys = self.hints.ripe();
+            let looked = self.refresh_because("again", &keys).await;
+            self.repeat_failed(&keys, &looked);
         }
+    }
+
+    /// A tier that did not answer may hold a greater value, or a lesser one.
+    fn repeat_failed(&self, keys: &[Key], looked: &[Refreshed]) {
+        let failed = keys.iter().zip(looked).filter(|(_, looked)| !looked.failed.is_empty());
+        failed.for_each(|(key, _)| self.hint_later(key));
     }
 
     fn overflowed(&self) {
@@ -151,7 +159,8 @@ impl Cache {
     async fn follow_hints(self: &Arc<Self>) {
         loop {
             let keys = self.hints.next(KEYS_AT_ONCE).await;
-            self.look("hint", &keys).await;
+            let looked = self.look("hint", &keys).await;
+            self.repeat_failed(&keys, &looked);
         }
     }
 

@@ -303,7 +303,9 @@ async fn what_the_page_before_this_one_asks_for_is_answered_from_the_cache_or_40
     }
     assert_eq!(gateway.get("/api/dashboard/beta-chart?timeframe=5").await.status, 400);
 
-    assert_eq!(gateway.get("/api/coingecko/categories").await.status, 503);
+    for missing in ["categories", "cycle-phase"] {
+        assert_eq!(gateway.get(&format!("/api/coingecko/{missing}")).await.status, 503);
+    }
     let summary = gateway.get("/api/coingecko/summary").await.json();
     assert_eq!(summary["data"]["categories"]["available"], false);
     let categories =
@@ -313,9 +315,15 @@ async fn what_the_page_before_this_one_asks_for_is_answered_from_the_cache_or_40
     let summary = gateway.get("/api/coingecko/summary").await.json();
     assert_eq!(summary["data"]["categories"]["top_performers"], json!(["a", "b", "c"]));
 
+    let signals = gateway.get("/api/dashboard/signals-from-cache").await.json();
+    assert_eq!(signals, gateway.get("/api/cache/analysis:signals").await.json());
+    let mobile = gateway.get("/api/dashboard/mobile-data-from-cache").await.json();
+    assert_eq!(mobile["confluence_scores"], gateway.mobile_data().await["confluence_scores"]);
+    assert!(mobile["confluence_scores"].as_array().is_some_and(|scores| !scores.is_empty()), "{mobile}");
+
     let pulse = gateway.get("/api/dashboard/perpetuals-pulse").await.json();
     assert_eq!((&pulse["status"], &pulse["funding_rate"]), (&json!("unavailable"), &Value::Null));
-    for path in ["/api/dashboard/news", "/api/coingecko/cycle-phase", "/api/dashboard/trade-signals"] {
+    for path in ["/api/dashboard/news", "/api/coingecko/coins", "/api/dashboard/trade-signals"] {
         let reply = gateway.get(path).await;
         assert_eq!((reply.status.as_u16(), reply.json()["error"]["code"].as_str()), (404, Some("no-route")), "{path}");
     }

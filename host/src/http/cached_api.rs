@@ -5,8 +5,10 @@
 //! | `GET /api/dashboard/alerts?limit=` | `dashboard:alerts`, newest first; an empty list when nobody wrote it |
 //! | `GET /api/dashboard/beta-chart?timeframe=` | `virtuoso:beta_chart:<timeframe>h` with `from_cache`; 404 without |
 //! | `GET /api/dashboard/perpetuals-pulse` | the perpetuals of the mobile view, each number or null |
+//! | `GET /api/dashboard/signals-from-cache` | `analysis:signals` as it is; 404 without |
+//! | `GET /api/dashboard/mobile-data-from-cache` | the view `mobile-data` |
 //! | `GET /api/coingecko/summary` | the four documents of CoinGecko in short, always 200 |
-//! | `GET /api/coingecko/{categories,derivatives,derivatives/funding-spreads,exchanges/concentration}` | `{status, data}`; 503 without the document |
+//! | `GET /api/coingecko/{categories,derivatives,derivatives/funding-spreads,exchanges/concentration,cycle-phase}` | `{status, data}`; 503 without the document |
 //!
 //! Whatever else such a page asks for is 404 in JSON, as any route that is not there.
 
@@ -108,11 +110,21 @@ pub(super) async fn perpetuals(app: &App) -> Result<Answer, Refusal> {
     Ok(respond::json(StatusCode::OK, &pulse))
 }
 
+/// The signals as their owner wrote them.
+pub(super) async fn signals(app: &App) -> Result<Answer, Refusal> {
+    match read(app, "analysis:signals").await? {
+        Some(signals) => Ok(respond::json(StatusCode::OK, &signals)),
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, "miss", "nobody has written signals")),
+    }
+}
+
 /// What is known from CoinGecko.
 pub(super) async fn coingecko(app: &App, name: &str) -> Result<Answer, Refusal> {
     let data = match name {
         "summary" => return summary(app).await,
         "categories" | "derivatives" => read(app, &format!("coingecko:{name}")).await?,
+        // No producer is known that writes it: as before, it is there once somebody does.
+        "cycle-phase" => read(app, "coingecko:cycle_phase").await?,
         "derivatives/funding-spreads" => member(app, "coingecko:derivatives", "funding_spreads").await?,
         "exchanges/concentration" => member(app, "coingecko:exchanges", "concentration").await?,
         _ => {

@@ -36,6 +36,9 @@ const VIEW_CACHE_CONTROL: &str = "public, max-age=0, s-maxage=1, stale-if-error=
 
 const VIEW_PREFIX: &str = "/api/dashboard/";
 
+/// Its place in [`VIEWS`].
+const MOBILE_DATA: usize = 0;
+
 const STREAM: &str = "/api/dashboard/stream";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ enum Route {
     Alerts,
     BetaChart,
     Perpetuals,
+    SignalsFromCache,
+    MobileDataFromCache,
     Coingecko,
     Cache,
     Signals,
@@ -56,7 +61,7 @@ enum Route {
 }
 
 /// Routes that are no files.
-const FIXED: [(&str, Route); 12] = [
+const FIXED: [(&str, Route); 14] = [
     ("/", Route::Root),
     ("/api/dashboard/live", Route::Live),
     (STREAM, Route::Stream),
@@ -64,6 +69,8 @@ const FIXED: [(&str, Route); 12] = [
     ("/api/dashboard/alerts", Route::Alerts),
     ("/api/dashboard/beta-chart", Route::BetaChart),
     ("/api/dashboard/perpetuals-pulse", Route::Perpetuals),
+    ("/api/dashboard/signals-from-cache", Route::SignalsFromCache),
+    ("/api/dashboard/mobile-data-from-cache", Route::MobileDataFromCache),
     ("/api/coingecko/{*name}", Route::Coingecko),
     ("/api/cache/{*key}", Route::Cache),
     ("/api/signals", Route::Signals),
@@ -165,6 +172,15 @@ async fn route(app: &App, request: Request<Incoming>, stop: watch::Receiver<bool
         Route::Perpetuals => {
             allow(&request, &[Method::GET])?;
             cached_api::perpetuals(app).await
+        }
+        Route::SignalsFromCache => {
+            allow(&request, &[Method::GET])?;
+            cached_api::signals(app).await
+        }
+        // Every view is made of what is in the cache.
+        Route::MobileDataFromCache => {
+            allow(&request, &[Method::GET])?;
+            of_view(app, MOBILE_DATA, &request).await
         }
         Route::Coingecko => {
             allow(&request, &[Method::GET])?;

@@ -160,7 +160,7 @@ async fn what_could_not_be_looked_at_is_a_finding_and_a_wrong_question_is_told()
 }
 
 #[tokio::test]
-async fn clocks_that_are_apart_limits_and_a_full_lane_are_found() {
+async fn a_server_without_room_and_a_full_lane_are_found() {
     let redis = Redis::with().args(["--maxmemory", "100mb", "--maxmemory-policy", "noeviction"]).start().await;
     let limits = format!("[recovery]\nkeys_max = 1\n{NO_TASKS}");
     let mut gateway = Gateway::with().tier(redis.url()).config(&limits).start().await;

@@ -9,7 +9,7 @@ use super::{Code, Doctor, Finding, Place, RECENT, REMEMBERED, Tried, span};
 use crate::cache::{Degraded, Unverified, Verified};
 use crate::record::{TierName, Time, Version};
 use crate::tier::breaker::Phase;
-use crate::tier::{Examination, Health, Side, Tier, TierError};
+use crate::tier::{Clock, Examination, Health, Side, Tier, TierError};
 
 /// How far a server's clock may be from this one beyond what cannot be told: what a payload's timestamp may be ahead.
 const CLOCK_APART_MAX: Duration = Version::AHEAD_MAX;
@@ -159,14 +159,18 @@ impl Findings {
             );
         }
         if let Some(clock) = clock {
-            let (apart, is_ahead) = clock.apart();
-            if apart > CLOCK_APART_MAX {
-                let word = if is_ahead { "ahead of" } else { "behind" };
-                self.add(Code::ClockApart, format!("its clock is {} {word} this gateway's", span(apart)));
-            }
+            self.clock(clock);
         }
         self.version(tier, health);
         self.memory(health);
+    }
+
+    fn clock(&mut self, clock: &Clock) {
+        let (apart, is_ahead) = clock.apart();
+        if apart > CLOCK_APART_MAX {
+            let word = if is_ahead { "ahead of" } else { "behind" };
+            self.add(Code::ClockApart, format!("its clock is {} {word} this gateway's", span(apart)));
+        }
     }
 
     fn version(&mut self, tier: &Arc<dyn Tier>, health: &Health) {
@@ -225,4 +229,27 @@ impl Findings {
 
 fn says(words: &str, any: &[&str]) -> bool {
     any.iter().any(|word| words.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found of a server whose clock is this far ahead, or behind, and which took 3 ms to tell.
+    fn found(micros: i64) -> Vec<String> {
+        let ours = Time::from_micros(1_700_000_000_000_000);
+        let theirs = Time::from_micros(ours.micros().saturating_add_signed(micros));
+        let mut findings = Findings { place: Place::tier(&TierName::new("redis")), list: Vec::new() };
+        findings.clock(&Clock { theirs, ours, precision: Duration::from_millis(3) });
+        findings.list.into_iter().map(|finding| format!("{finding:?}")).collect()
+    }
+
+    #[test]
+    fn a_servers_clock_may_be_as_far_away_as_a_timestamp_may_be_ahead_and_no_further() {
+        let most = (CLOCK_APART_MAX + Duration::from_millis(3)).as_micros() as i64;
+        assert!(found(0).is_empty() && found(most).is_empty() && found(-most).is_empty());
+        let [ahead, behind] = [found(most + 1), found(-most - 1)].map(|found| found.concat());
+        assert!(ahead.contains("ahead of this gateway's") && ahead.contains("redis"), "{ahead}");
+        assert!(behind.contains("behind this gateway's"), "{behind}");
+    }
 }

@@ -9,8 +9,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tiergate::plugin::built_in;
 use tiergate_tests::{
-    Browser, Gateway, Memcached, NO_TASKS, PlainMemcached, Reply, binary, click, eventually, fixture, moved_to_now,
-    press, says,
+    Browser, Gateway, Memcached, NO_TASKS, PlainMemcached, Redis, Reply, binary, click, eventually, fixture,
+    moved_to_now, press, says,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -158,6 +158,21 @@ async fn a_plugin_is_loaded_shadowed_read_used_and_rolled_back_in_the_console() 
     let expected = ["discard", "rollback", "use", "shadow", "load"].map(|step| (json!(step), json!("ann")));
     assert_eq!(told, expected);
     says(&browser, "#audit-list", "rollback").await;
+    close(browser).await;
+}
+
+#[tokio::test]
+async fn the_other_gateways_over_the_same_stores_are_shown_and_that_one_is_silent() {
+    let redis = Redis::start().await;
+    let other = Gateway::with().tier(redis.url()).config(NO_TASKS).start().await;
+    let gateway = Gateway::with().tier(redis.url()).config(NO_TASKS).start().await;
+    let name = other.admin_get("/api/admin/doctor").await.json()["gateway"].as_str().expect("a name").to_owned();
+    let browser = open(&gateway, PHONE).await;
+    says(&browser, "#gateway-list", "this one").await;
+    says(&browser, "#gateway-list", &name).await;
+    says(&browser, "#gateway-list", "Lives").await;
+    drop(other.kill());
+    says(&browser, "#gateway-list", "Silent for").await;
     close(browser).await;
 }
 

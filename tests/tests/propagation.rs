@@ -102,6 +102,27 @@ async fn what_is_written_or_deleted_through_one_gateway_is_heard_of_by_the_other
 }
 
 #[tokio::test]
+async fn what_another_gateway_wrote_and_deleted_is_explained_with_its_name() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let (ours, other) = (gateway(&memcached, &redis).await, gateway(&memcached, &redis).await);
+    hears(&ours, &other).await;
+    assert_eq!(other.put("shared:a", value(1)).await.status, 200);
+    assert_eq!(delete(&other, "shared:a").await.status, 200);
+    let name = other.admin_get("/api/admin/doctor").await.json()["gateway"].as_str().expect("a name").to_owned();
+    eventually("both are in the explanation", async || {
+        let explained = ours.admin_get("/api/admin/explain/shared:a").await.json();
+        let [deleted, written, ..] = explained["writes"].as_array()?.as_slice() else { return None };
+        let from = json!(format!("gateway {name}"));
+        assert_eq!((&deleted["from"], &written["from"]), (&from, &from), "{explained:#}");
+        assert_eq!(deleted["tiers"]["redis"]["outcome"], "deleted", "{explained:#}");
+        assert_eq!(written["tiers"]["redis"]["outcome"], "stored", "{explained:#}");
+        assert_eq!(written["write"]["bytes"], value(1).len(), "{explained:#}");
+        Some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_missed_changes_notices_the_gap_and_looks_at_everything_again() {
     let (memcached, redis) = (Memcached::start().await, Redis::start().await);
     let (ours, other) = (gateway(&memcached, &redis).await, gateway(&memcached, &redis).await);

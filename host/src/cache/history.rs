@@ -22,7 +22,8 @@ const REASON_BYTES_MAX: usize = 512;
 pub struct Written {
     /// When.
     pub at: Time,
-    /// By whom: a writer through this gateway, or `foreign` for one that was found in a tier.
+    /// By whom: a writer through this gateway, `gateway` and the name of another one that told of it, or `foreign` for one
+    /// that was found in a tier.
     pub from: Arc<str>,
     /// What it was.
     pub what: What,
@@ -57,6 +58,9 @@ pub enum What {
 
 /// Who wrote what this gateway did not.
 pub const FOREIGN: &str = "foreign";
+
+/// What stands before the name of another gateway that wrote.
+const GATEWAY: &str = "gateway";
 
 /// Who writes what waited for a tier, in the name of its writer.
 pub(super) const RECOVERY: &str = "recovery";
@@ -125,7 +129,14 @@ impl History {
         self.note(key, Written { at: Time::now(), from: FOREIGN.into(), what, outcomes });
     }
 
-    /// Who wrote this value through this gateway, if it is remembered.
+    /// Remembers what another gateway told that it did in a tier.
+    pub fn elsewhere(&self, key: &Key, gateway: &str, tier: &TierName, what: What) {
+        let label = if matches!(what, What::Delete(_)) { "deleted" } else { "stored" };
+        let (at, from) = (Time::now(), format!("{GATEWAY} {gateway}").into());
+        self.note(key, Written { at, from, what, outcomes: vec![(tier.clone(), label, None)] });
+    }
+
+    /// Who wrote this value through this gateway or another one, if it is remembered.
     pub fn writer_of(&self, key: &Key, record: &Record) -> Option<Arc<str>> {
         let is_author = |written: &Written| ![FOREIGN, RECOVERY].contains(&&*written.from);
         let is_it = |written: &Written| {

@@ -43,7 +43,7 @@ pub use history::{FOREIGN, What, Written};
 pub use owner::{OWNERS_MAX, Owner};
 pub use placeholder::NotPlaced;
 pub use policy::{KeyPolicy, Policy, PolicyError, TTL_MIN, TierTtls};
-pub use propagation::{Degraded, HINTS_MAX};
+pub use propagation::{Degraded, HINTS_MAX, Neighbour};
 pub use read::{Read, Refreshed};
 pub use recovery::{LaneStatus, Limits, WaitingItem};
 pub use survey::{Holding, Reads, Survey};
@@ -59,7 +59,7 @@ use crate::tier::{Appraise, Floors, Memory, Tier, canary};
 use appraiser::Appraiser;
 use flight::Flights;
 use history::History;
-use propagation::{Hints, Mode};
+use propagation::{Hints, Mode, Neighbours};
 use recovery::Lane;
 use verify::Verification;
 use vitals::Vitals;
@@ -119,6 +119,7 @@ pub struct Cache {
     hints: Hints,
     /// Whether every such key is heard of.
     mode: Mode,
+    neighbours: Neighbours,
     /// Keys that tiers watch that cannot tell of all.
     watched: ArcSwap<Arc<[Key]>>,
 }
@@ -187,6 +188,7 @@ impl Builder {
             changes: broadcast::channel(CHANGES_KEPT).0,
             hints: Hints::default(),
             mode: Mode::new(),
+            neighbours: Neighbours::default(),
             watched: ArcSwap::default(),
         });
         cache.take_up(waiting.unwrap_or_default());

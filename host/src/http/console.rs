@@ -24,9 +24,11 @@ use super::live::{RETRY, Streamed, X_ACCEL_BUFFERING};
 use super::respond::{self, Answer, Refusal};
 use super::session::{self, Sessions};
 use super::{App, admin, recovery_api};
+use crate::cache::Neighbour;
 use crate::record::Time;
 use crate::telemetry::history::{EVERY, History, Rendered, SAMPLES_MAX};
 use crate::telemetry::tail;
+use crate::tier::canary;
 
 pub(super) const STREAM: &str = "/api/admin/stream";
 pub(super) const HISTORY: &str = "/api/admin/history";
@@ -116,13 +118,23 @@ async fn state(app: &App, after: u64) -> Value {
         "warmer": warmer(app),
         "sources": app.sources.status(),
         "quarantine": { "entries": quarantine.len(), "last": quarantine.first().map(|entry| entry.id) },
-        "gateways": [{
-            "name": "this one", "version": env!("CARGO_PKG_VERSION"), "up_seconds": now.since(app.console.started_at).as_secs_f64(),
-            "ready": app.market.readiness().is_ready(), "degraded": below["degraded"]["why"],
-        }],
+        "gateways": gateways(app, &below["degraded"]["why"], now),
         "history_at": history_at,
         "log": { "lines": lines, "last": tail::last() },
     })
+}
+
+/// This gateway, and those whose heartbeats it reads.
+fn gateways(app: &App, degraded: &Value, now: Time) -> Vec<Value> {
+    let this = json!({
+        "name": canary::gateway(), "is_this": true, "version": env!("CARGO_PKG_VERSION"),
+        "up_seconds": now.since(app.console.started_at).as_secs_f64(),
+        "ready": app.market.readiness().is_ready(), "degraded": degraded,
+    });
+    let others = app.cache.neighbours().into_iter().map(|Neighbour { name, version, heard }| {
+        json!({ "name": name, "is_this": false, "version": version, "heard_seconds": now.since(heard).as_secs_f64() })
+    });
+    std::iter::once(this).chain(others).collect()
 }
 
 /// Reads of keys since the start, by what answered them.

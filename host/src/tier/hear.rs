@@ -8,16 +8,33 @@ use std::sync::Arc;
 use super::Stamp;
 use crate::record::{Digest, Key, TierName, Version};
 
+/// What a gateway tells of a value that it wrote.
+pub struct Announced {
+    /// The gateway's name, see [`canary::gateway`](super::canary::gateway).
+    pub gateway: String,
+    /// Of the bytes as they are stored, in whatever tier.
+    pub stored: Digest,
+    /// How many they are.
+    pub bytes_len: usize,
+    /// Of the canonical bytes.
+    pub canonical: Digest,
+    /// What it noted beside the value.
+    pub stamp: Stamp,
+}
+
 /// Hears of changes. None of these waits.
 pub trait Hear: Send + Sync + 'static {
-    /// A gateway wrote a value of `key` and noted this about it; the bytes have the digest `stored`, in whatever tier.
-    fn noted(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp);
+    /// Another gateway wrote a value of `key` to `tier`.
+    fn noted(&self, tier: &TierName, key: &Key, announced: &Announced);
 
     /// `key` may have changed in `tier`.
     fn changed(&self, tier: &TierName, key: Key);
 
-    /// A gateway deleted every value of `key` up to this version.
-    fn deleted(&self, tier: &TierName, key: Key, floor: Version);
+    /// The gateway of this name deleted every value of `key` up to this version.
+    fn deleted(&self, tier: &TierName, key: Key, floor: Version, gateway: &str);
+
+    /// The gateway of this name and version lives.
+    fn beats(&self, gateway: &str, version: &str);
 
     /// From now on, or for a while before, `tier` does not tell of every change.
     fn interrupted(&self, tier: &TierName, why: String);

@@ -29,7 +29,7 @@ pub mod shared;
 pub use self::breaker::{Breaker, Breakers, Side};
 pub use self::disk::Disk;
 pub use self::floors::Floors;
-pub use self::hear::Hear;
+pub use self::hear::{Announced, Hear};
 pub use self::memcached::Memcached;
 pub use self::memory::Memory;
 pub use self::redis::Redis;

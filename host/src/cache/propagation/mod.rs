@@ -8,6 +8,7 @@
 
 mod hints;
 mod mode;
+mod neighbours;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
@@ -20,14 +21,17 @@ pub use hints::HINTS_MAX;
 pub(super) use hints::Hints;
 pub use mode::Degraded;
 pub(super) use mode::Mode;
+pub use neighbours::Neighbour;
+pub(super) use neighbours::Neighbours;
 
 use super::flight::landed;
+use super::history::What;
 use super::read::{KEYS_AT_ONCE, MEMORY, PUT_BACK_EVERY};
 use super::{Cache, Change, Read, Refreshed};
-use crate::record::{Digest, Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
+use crate::record::{Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::memory::Hit;
-use crate::tier::{Hear, Lease, Stamp, Tier};
+use crate::tier::{Announced, Hear, Lease, Tier};
 
 /// Keys per second that are looked at again after changes were missed.
 const KEYS_PER_SECOND: u32 = 4_000;
@@ -44,9 +48,13 @@ struct Ear(Weak<Cache>);
 // === impl Ear ===
 
 impl Hear for Ear {
-    fn noted(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp) {
+    fn noted(&self, tier: &TierName, key: &Key, announced: &Announced) {
         if let Some(cache) = self.0.upgrade() {
-            cache.tiers.iter().for_each(|tier| tier.note(key, stored, canonical, stamp));
+            let Announced { gateway, stored, bytes_len, canonical, stamp } = announced;
+            cache.tiers.iter().for_each(|tier| tier.note(key, *stored, *canonical, *stamp));
+            let (kind, version) = (stamp.kind, stamp.version);
+            let what = What::Value { kind, version, bytes_len: *bytes_len, repairs: 0 };
+            cache.history.elsewhere(key, gateway, tier, what);
         }
     }
 
@@ -57,11 +65,18 @@ impl Hear for Ear {
         }
     }
 
-    fn deleted(&self, tier: &TierName, key: Key, floor: Version) {
+    fn deleted(&self, tier: &TierName, key: Key, floor: Version, gateway: &str) {
         if let Some(cache) = self.0.upgrade() {
             metrics::hint(tier, "deleted");
+            cache.history.elsewhere(&key, gateway, tier, What::Delete(floor));
             cache.deleted_elsewhere(&key, floor);
             cache.hint(key);
+        }
+    }
+
+    fn beats(&self, gateway: &str, version: &str) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.neighbours.beats(gateway, version, Time::now());
         }
     }
 
@@ -97,6 +112,11 @@ impl Cache {
         let ear: Arc<dyn Hear> = Arc::new(Ear(Arc::downgrade(&self)));
         let telling = join_all(self.tiers.iter().map(|tier| tier.tell(ear.clone())));
         tokio::join!(telling, self.follow_hints(), self.look_again(), self.make_up());
+    }
+
+    /// The other gateways whose heartbeats were read lately.
+    pub fn neighbours(&self) -> Vec<Neighbour> {
+        self.neighbours.all(Time::now())
     }
 
     /// Why memory is not trusted now, if it is not.

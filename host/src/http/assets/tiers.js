@@ -3,6 +3,9 @@
 import { fixed, list, number, percent, span } from "./format.js";
 import { $, keyed, put } from "./page.js";
 
+// Gateways send two heartbeats a second.
+const SILENT_SECONDS = 5;
+
 const WORDS = { hit: "a tier", miss: "nothing: a miss", unavailable: "nothing: a tier did not answer" };
 
 function breaker(told) {
@@ -54,8 +57,16 @@ export function showTiers({ tiers, lanes, reads }) {
 
 export function showGateways({ gateways }) {
   keyed($("gateway-list"), list(gateways), (gateway) => gateway.name, "gateway-row", ({ root, fields }, gateway) => {
+    if (!gateway.is_this) {
+      const silent = gateway.heard_seconds > SILENT_SECONDS;
+      root.dataset.state = silent ? "stale" : "live";
+      put(fields.name, gateway.name);
+      put(fields.note, `version ${gateway.version}, by its heartbeat`);
+      put(fields.badge, silent ? `Silent for ${span(gateway.heard_seconds)}` : "Lives");
+      return;
+    }
     root.dataset.state = gateway.ready && !gateway.degraded ? "live" : "stale";
-    put(fields.name, gateway.name);
+    put(fields.name, `${gateway.name}, this one`);
     put(fields.note, `version ${gateway.version}, up for ${span(gateway.up_seconds)}`);
     const standing = gateway.ready ? "Ready" : "Waits for its producers";
     put(fields.badge, gateway.degraded ? `Degraded: ${gateway.degraded}` : standing);

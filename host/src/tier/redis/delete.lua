@@ -8,7 +8,7 @@
 
 local value_key, note_key = KEYS[1], KEYS[2]
 local floor, floor_life_ms, judged_sha, judged_version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local gateway, announced_max = ARGV[5], ARGV[6]
+local gateway, gateway_name, announced_max = ARGV[5], ARGV[6], ARGV[7]
 
 local held = redis.call('GET', value_key)
 local note = redis.call('HMGET', note_key, 'version', 'sha1', 'floor')
@@ -32,5 +32,5 @@ end
 if not old_floor or old_floor < floor then redis.call('HSET', note_key, 'floor', floor) end
 local left = redis.call('PTTL', note_key)
 if left < tonumber(floor_life_ms) then redis.call('PEXPIRE', note_key, floor_life_ms) end
-announce(KEYS[3], KEYS[4], gateway, announced_max, 'k', value_key, 'f', floor)
+announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'f', floor)
 return {answer, '', 0}

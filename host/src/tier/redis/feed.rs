@@ -16,9 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::link::tier_error;
 use super::stream::{Follower, Stream};
 use super::tracking::{BRIDGE_CHANNEL, pass_on, tracking};
-use super::{Redis, noted};
+use super::{Redis, canary, noted};
 use crate::record::{Digest, Key, Version};
-use crate::tier::{Hear, Stamp, TierError};
+use crate::tier::{Announced, Hear, TierError};
 
 /// The stream of changes. With its heartbeats it reaches back a quarter of an hour where nothing changes.
 pub(super) const CHANGES: Stream = Stream { name: "tiergate:changes", count: "tiergate:changes:count", kept: 10_000 };
@@ -137,17 +137,23 @@ impl Redis {
     /// Passes on what an entry tells; says whether it is the first heartbeat of this connection.
     fn hear_of(&self, entry: &StreamId, pulse: &Pulse, hear: &Arc<dyn Hear>) -> bool {
         let is_own = entry.get::<String>("g").is_some_and(|gateway| gateway == self.gateway);
-        let Some(key) = entry.get::<String>("k") else { return is_own && pulse.beats() };
+        let gateway = entry.get::<String>("name").unwrap_or_default();
+        let Some(key) = entry.get::<String>("k") else {
+            if !is_own {
+                hear.beats(&gateway, &entry.get::<String>("release").unwrap_or_default());
+            }
+            return is_own && pulse.beats();
+        };
         let floor = entry.get::<String>("f").map(|floor| Version::from_hex(&floor));
         match (is_own, Key::new(key), floor) {
             (true, ..) => {}
             (_, Ok(key), None) => {
-                if let Some((stored, canonical, stamp)) = note(entry) {
-                    hear.noted(&key, stored, canonical, stamp);
+                if let Some(announced) = announced(entry, gateway) {
+                    hear.noted(&self.name, &key, &announced);
                 }
                 hear.changed(&self.name, key);
             }
-            (_, Ok(key), Some(Some(floor))) => hear.deleted(&self.name, key, floor),
+            (_, Ok(key), Some(Some(floor))) => hear.deleted(&self.name, key, floor, &gateway),
             (_, Err(error), _) => tracing::warn!(tier = %self.name, %error, "a change was announced of what is no key"),
             (_, Ok(key), Some(None)) => {
                 tracing::warn!(tier = %self.name, %key, "a delete was announced whose floor is no version")
@@ -171,6 +177,7 @@ impl Redis {
             }
             let mut beat = HEARTBEAT.prepare_invoke();
             beat.key(CHANGES.name).key(CHANGES.count).arg(&self.gateway).arg(CHANGES.kept);
+            beat.arg(canary::gateway()).arg(env!("CARGO_PKG_VERSION"));
             let beat = self.ask(self.until(), async |mut connection| beat.invoke_async::<u64>(&mut connection).await);
             last = beat.await.err().map(|unanswered| unanswered.error);
         }
@@ -186,9 +193,15 @@ impl Redis {
     }
 }
 
-/// What was noted of the value that an entry announces: the digest of its bytes, that of its canonical ones, and the stamp.
-fn note(entry: &StreamId) -> Option<(Digest, Digest, Stamp)> {
+/// The value that an entry announces, unless it tells too little of it.
+fn announced(entry: &StreamId, gateway: String) -> Option<Announced> {
     let digest = |field| entry.get::<String>(field).and_then(|digest| Digest::from_hex(&digest));
     let stamp = ["kind", "rank", "fresh", "version", "produced"].map(|field| entry.get::<String>(field));
-    Some((digest("sha1")?, digest("digest")?, noted(&stamp)?))
+    Some(Announced {
+        gateway,
+        stored: digest("sha1")?,
+        bytes_len: entry.get("bytes")?,
+        canonical: digest("digest")?,
+        stamp: noted(&stamp)?,
+    })
 }

@@ -258,7 +258,7 @@ impl Redis {
             script.arg(record.kind.digit()).arg(format!("{:03}", record.rank)).arg(moment(record.soft_expiry));
             script.arg(record.version.hex()).arg(record.digest.hex()).arg(moment(record.produced_at));
             script.arg(stored.hex()).arg(&judgement.sha1).arg(judgement.order_text());
-            script.arg(self.announcer(key)).arg(CHANGES.kept);
+            script.arg(self.announcer(key)).arg(canary::gateway()).arg(CHANGES.kept);
             let answer = self.run(until, &script).await?;
             match answer.word.as_str() {
                 "stored" => return Ok(WriteOutcome::Stored),
@@ -283,7 +283,7 @@ impl Redis {
             let mut script = DELETE.prepare_invoke();
             self.name_keys(&mut script, key);
             script.arg(floor.hex()).arg(millis(FLOOR_KEPT)).arg(&judgement.sha1).arg(judgement.version_text());
-            script.arg(self.announcer(key)).arg(CHANGES.kept);
+            script.arg(self.announcer(key)).arg(canary::gateway()).arg(CHANGES.kept);
             let answer = self.run(until, &script).await?;
             match answer.word.as_str() {
                 "foreign" => match self.judge(key, answer, Time::now()) {

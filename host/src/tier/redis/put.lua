@@ -15,7 +15,7 @@ local value_key, note_key = KEYS[1], KEYS[2]
 local value, life_ms, note_life_ms, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local kind, rank, fresh_until, version, digest, produced_at = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local stored_sha, judged_sha, judged_order = ARGV[11], ARGV[12], ARGV[13]
-local gateway, announced_max = ARGV[14], ARGV[15]
+local gateway, gateway_name, announced_max = ARGV[14], ARGV[15], ARGV[16]
 
 local function order_of(kind, rank, fresh_until, version, digest)
   if fresh_until <= now then rank = '000' end
@@ -76,6 +76,6 @@ end
 redis.call('SET', value_key, value, 'PX', life_ms)
 write_note()
 redis.call('PEXPIRE', note_key, note_life_ms)
-announce(KEYS[3], KEYS[4], gateway, announced_max, 'k', value_key, 'kind', kind, 'rank', rank, 'fresh', fresh_until,
+announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'bytes', #value, 'kind', kind, 'rank', rank, 'fresh', fresh_until,
   'version', version, 'digest', digest, 'produced', produced_at, 'sha1', stored_sha)
 return {'stored', '', 0}

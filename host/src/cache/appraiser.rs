@@ -104,6 +104,19 @@ impl Appraiser {
         }
     }
 
+    /// Notes that a value was removed from a tier, whatever was known to be there.
+    pub fn saw_removed(&self, tier: &TierName, key: &Key, now: Time) {
+        let nothing = Sighting { stored: None, version: Version(now.micros()), renewed: now, lifetime_end: None };
+        self.sightings.insert((tier.clone(), key.clone()), nothing);
+    }
+
+    /// Whether a look that began at `begun` brings what was replaced or removed before it ended. To take that for a change
+    /// would bring it back.
+    pub fn is_overtaken(&self, tier: &TierName, key: &Key, bytes: &[u8], begun: Time) -> bool {
+        let last = self.sightings.get(&(tier.clone(), key.clone()));
+        last.is_some_and(|last| last.renewed >= begun && last.stored != Some(Digest::of(bytes)))
+    }
+
     /// What was last seen to be in a tier: its version, the end of its life, and when it was written, as far as that is known.
     pub fn last_seen(&self, tier: &TierName, key: &Key) -> Option<(Version, Option<Time>, Time)> {
         let last = self.sightings.get(&(tier.clone(), key.clone()))?;

@@ -201,7 +201,7 @@ impl Cache {
         let now = Time::now();
         match &outcome {
             DeleteOutcome::Deleted | DeleteOutcome::Absent => {
-                self.appraiser.saw_nothing(&entry.tier, &entry.key, now);
+                self.appraiser.saw_removed(&entry.tier, &entry.key, now);
                 self.appraiser.quarantine.forget(id, now);
             }
             DeleteOutcome::Superseded => self.appraiser.quarantine.forget(id, now),

@@ -226,6 +226,11 @@ impl Cache {
                 Answer::Absent
             }
             Some(Found::Whole(record)) => Answer::Value(record.clone()),
+            Some(Found::Shared(payload)) if self.appraiser.is_overtaken(tier.name(), key, &payload.bytes, begun) => {
+                // Or it is newer still.
+                self.hint_later(key);
+                Answer::Unjudged
+            }
             Some(Found::Shared(payload)) => self.judge_payload(tier.name(), key, payload),
         }
     }

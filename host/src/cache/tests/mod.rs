@@ -185,6 +185,42 @@ async fn a_reader_that_goes_away_does_not_stop_the_flight_for_the_others() {
     assert_eq!(tier.reads.load(Ordering::SeqCst), 1);
 }
 
+/// A cache that has read its tier, and a second look that is under way.
+async fn a_look_under_way() -> (Arc<Cache>, Arc<Gated>, tokio::task::JoinHandle<()>) {
+    let (cache, tier) = cache(Duration::from_secs(60));
+    tier.gate.add_permits(1);
+    assert_eq!(cache.get(&key()).await.record.expect("a value").bytes, "1");
+    let look = tokio::spawn({
+        let cache = cache.clone();
+        async move { drop(cache.refresh(&[key()]).await) }
+    });
+    asked(&tier, 2).await;
+    (cache, tier, look)
+}
+
+#[tokio::test]
+async fn a_look_that_was_under_way_does_not_bring_back_what_was_deleted() {
+    let (cache, tier, look) = a_look_under_way().await;
+    cache.delete(&key()).await.expect("a delete");
+    tier.gate.add_permits(1);
+    look.await.expect("a look");
+    assert!(cache.peek(&key()).is_none());
+    assert_eq!(cache.hints.ripe(), [key()], "it may be newer than the delete, and is looked at again");
+}
+
+#[tokio::test]
+async fn a_look_that_was_under_way_does_not_bring_back_what_was_replaced() {
+    let (cache, tier, look) = a_look_under_way().await;
+    let old = cache.peek(&key()).expect("a value");
+    let (bytes, now) = (Bytes::from_static(b"2"), Time::now());
+    let record = Record { digest: Digest::of(&bytes), bytes, version: Version(now.micros()), ..(*old).clone() };
+    cache.appraiser.saw_stored(&tier.name, &key(), &record, now);
+    cache.memory.set(&key(), Arc::new(record), now);
+    tier.gate.add_permits(1);
+    look.await.expect("a look");
+    assert_eq!(cache.peek(&key()).expect("a value").bytes, "2");
+}
+
 #[tokio::test]
 async fn b61_what_is_remembered_of_keys_is_bounded() {
     let (cache, tier) = cache(Duration::from_secs(60));

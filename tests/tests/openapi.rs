@@ -63,10 +63,10 @@ async fn gateway() -> Gateway {
         let payload = moved_to_now(&fixture(&format!("{key}.json")));
         assert_eq!(gateway.put(key, payload).await.status, 200, "{key}");
     }
-    for document in ["derivatives", "categories", "exchanges", "trending"] {
+    for document in ["derivatives", "categories", "exchanges", "trending", "cycle_phase"] {
         let body = r#"{"updated_at": 1, "funding_spreads": {}, "concentration": {"top_3_share": 0.5}}"#;
         let reply = gateway.put(&format!("coingecko:{document}"), body).await;
-        println!("{document}: {} {}", reply.status, reply.text());
+        assert_eq!(reply.status, 200, "{document}: {}", reply.text());
     }
     gateway
 }

@@ -239,7 +239,7 @@ mod tests {
     fn found(micros: i64) -> Vec<String> {
         let ours = Time::from_micros(1_700_000_000_000_000);
         let theirs = Time::from_micros(ours.micros().saturating_add_signed(micros));
-        let mut findings = Findings { place: Place::tier(&TierName::new("redis")), list: Vec::new() };
+        let mut findings = Findings { place: Place::tier(TierName::new("redis")), list: Vec::new() };
         findings.clock(&Clock { theirs, ours, precision: Duration::from_millis(3) });
         findings.list.into_iter().map(|finding| format!("{finding:?}")).collect()
     }

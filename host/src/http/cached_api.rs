@@ -114,7 +114,7 @@ pub(super) async fn perpetuals(app: &App) -> Result<Answer, Refusal> {
 pub(super) async fn signals(app: &App) -> Result<Answer, Refusal> {
     match read(app, "analysis:signals").await? {
         Some(signals) => Ok(respond::json(StatusCode::OK, &signals)),
-        None => Err(Refusal::new(StatusCode::NOT_FOUND, "miss", "nobody has written signals")),
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, "miss", "nobody has written signals".to_owned())),
     }
 }
 

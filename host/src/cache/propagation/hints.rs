@@ -70,7 +70,7 @@ impl Hints {
     }
 
     /// What was kept for later.
-    pub(super) fn ripe(&self) -> Vec<Key> {
+    pub(in crate::cache) fn ripe(&self) -> Vec<Key> {
         std::mem::take(&mut self.state().later).into_iter().collect()
     }
 

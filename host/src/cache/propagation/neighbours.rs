@@ -82,7 +82,8 @@ mod tests {
         assert_eq!(names(&neighbours, at(60)), ["b"]);
         neighbours.beats("no name!", "0.1.0", at(60));
         neighbours.beats("", "0.1.0", at(60));
-        assert_eq!(neighbours.lock().len(), 1, "what is forgotten takes no room");
+        neighbours.beats("c", "0.1.0", at(60));
+        assert_eq!(neighbours.lock().len(), 2, "what is forgotten takes no room");
     }
 
     #[test]

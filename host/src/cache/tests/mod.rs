@@ -201,7 +201,8 @@ async fn a_look_under_way() -> (Arc<Cache>, Arc<Gated>, tokio::task::JoinHandle<
 #[tokio::test]
 async fn a_look_that_was_under_way_does_not_bring_back_what_was_deleted() {
     let (cache, tier, look) = a_look_under_way().await;
-    cache.delete(&key()).await.expect("a delete");
+    let deleted = cache.delete(&key()).await.expect("a delete");
+    assert_eq!(deleted.outcomes[0].1, DeleteOutcome::Deleted, "in memory");
     tier.gate.add_permits(1);
     look.await.expect("a look");
     assert!(cache.peek(&key()).is_none());
@@ -215,7 +216,7 @@ async fn a_look_that_was_under_way_does_not_bring_back_what_was_replaced() {
     let (bytes, now) = (Bytes::from_static(b"2"), Time::now());
     let record = Record { digest: Digest::of(&bytes), bytes, version: Version(now.micros()), ..(*old).clone() };
     cache.appraiser.saw_stored(&tier.name, &key(), &record, now);
-    cache.memory.set(&key(), Arc::new(record), now);
+    assert_eq!(cache.memory.set(&key(), Arc::new(record), now), WriteOutcome::Stored);
     tier.gate.add_permits(1);
     look.await.expect("a look");
     assert_eq!(cache.peek(&key()).expect("a value").bytes, "2");

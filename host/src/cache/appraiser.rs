@@ -45,8 +45,10 @@ struct Sighting {
     stored: Option<Digest>,
     /// When it was seen to change, or 0 when it was there at the first look.
     version: Version,
-    /// When it was seen to change or to be written again.
+    /// When it was made, or written again, as far as that is known.
     renewed: Time,
+    /// When this gateway saw the change, or made it, by its own clock.
+    noticed: Time,
     /// The end of its life, as far as the tier tells one.
     lifetime_end: Option<Time>,
 }
@@ -97,30 +99,32 @@ impl Appraiser {
 
     /// Notes that a tier has nothing: what appears next is a change.
     pub fn saw_nothing(&self, tier: &TierName, key: &Key, now: Time) {
-        let place = (tier.clone(), key.clone());
-        if self.sightings.get(&place).is_none_or(|last| last.stored.is_some()) {
-            let version = Version(now.micros());
-            self.sightings.insert(place, Sighting { stored: None, version, renewed: now, lifetime_end: None });
+        let last = self.sightings.get(&(tier.clone(), key.clone()));
+        if last.is_none_or(|last| last.stored.is_some()) {
+            self.saw_removed(tier, key, Version(0), now);
         }
     }
 
-    /// Notes that a value was removed from a tier, whatever was known to be there.
-    pub fn saw_removed(&self, tier: &TierName, key: &Key, now: Time) {
-        let nothing = Sighting { stored: None, version: Version(now.micros()), renewed: now, lifetime_end: None };
-        self.sightings.insert((tier.clone(), key.clone()), nothing);
+    /// Notes that values up to this version were removed from a tier, whatever was known to be there. Of what appears next a
+    /// note is believed that is newer than they were.
+    pub fn saw_removed(&self, tier: &TierName, key: &Key, floor: Version, now: Time) {
+        let place = (tier.clone(), key.clone());
+        let version = self.sightings.get(&place).map_or(floor, |last| last.version.max(floor));
+        let nothing = Sighting { stored: None, version, renewed: now, noticed: now, lifetime_end: None };
+        self.sightings.insert(place, nothing);
     }
 
     /// Whether a look that began at `begun` brings what was replaced or removed before it ended. To take that for a change
     /// would bring it back.
     pub fn is_overtaken(&self, tier: &TierName, key: &Key, bytes: &[u8], begun: Time) -> bool {
         let last = self.sightings.get(&(tier.clone(), key.clone()));
-        last.is_some_and(|last| last.renewed >= begun && last.stored != Some(Digest::of(bytes)))
+        last.is_some_and(|last| last.noticed >= begun && last.stored != Some(Digest::of(bytes)))
     }
 
-    /// What was last seen to be in a tier: its version, the end of its life, and when it was written, as far as that is known.
+    /// What was last seen to be in a tier: its version, the end of its life, and when this gateway noticed it.
     pub fn last_seen(&self, tier: &TierName, key: &Key) -> Option<(Version, Option<Time>, Time)> {
         let last = self.sightings.get(&(tier.clone(), key.clone()))?;
-        last.stored.map(|_| (last.version, last.lifetime_end, last.renewed))
+        last.stored.map(|_| (last.version, last.lifetime_end, last.noticed))
     }
 
     /// Notes that a tier took a value from this gateway: other bytes that appear next are a change.
@@ -128,7 +132,8 @@ impl Appraiser {
         let Some(wire) = record.wire() else { return };
         let stored = if wire == &record.bytes { record.digest } else { Digest::of(wire) };
         let lifetime_end = Some(record.lifetime_end);
-        let sighting = Sighting { stored: Some(stored), version: record.version, renewed: now, lifetime_end };
+        let stored = Some(stored);
+        let sighting = Sighting { stored, version: record.version, renewed: now, noticed: now, lifetime_end };
         self.sightings.insert((tier.clone(), key.clone()), sighting);
     }
 
@@ -153,7 +158,7 @@ impl Appraiser {
             Some(last) if last.stored == Some(stored) => {
                 let prolonged =
                     last.lifetime_end.zip(lifetime_end).is_some_and(|(old, new)| new > old.after(PROLONGED));
-                (if prolonged { Sighting { renewed: now, lifetime_end, ..last } } else { last }, prolonged)
+                (if prolonged { Sighting { renewed: now, noticed: now, lifetime_end, ..last } } else { last }, prolonged)
             }
             _ => {
                 let newer = |note: &Stamp| own.is_some() || last.is_none_or(|last| note.version > last.version);
@@ -162,7 +167,7 @@ impl Appraiser {
                 let version =
                     note.map(|note| note.version).or(own.map(|at| Version(at.micros()))).unwrap_or(first_look);
                 let renewed = note.map_or(now, |note| note.produced_at);
-                (Sighting { stored: Some(stored), version, renewed, lifetime_end }, note.is_none())
+                (Sighting { stored: Some(stored), version, renewed, noticed: now, lifetime_end }, note.is_none())
             }
         };
         self.sightings.insert(place, sighting);

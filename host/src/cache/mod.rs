@@ -120,6 +120,8 @@ pub struct Cache {
     /// Whether every such key is heard of.
     mode: Mode,
     neighbours: Neighbours,
+    /// Whether more keys wait to be looked at in a tier that does not answer than are remembered.
+    unseen: AtomicBool,
     /// Keys that tiers watch that cannot tell of all.
     watched: ArcSwap<Arc<[Key]>>,
 }
@@ -189,6 +191,7 @@ impl Builder {
             hints: Hints::default(),
             mode: Mode::new(),
             neighbours: Neighbours::default(),
+            unseen: AtomicBool::new(false),
             watched: ArcSwap::default(),
         });
         cache.take_up(waiting.unwrap_or_default());

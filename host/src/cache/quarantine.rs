@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Cache;
-use crate::record::{DeleteOutcome, Digest, Key, Rejection, TierName, Time};
+use crate::record::{DeleteOutcome, Digest, Key, Rejection, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::Payload;
 
@@ -201,7 +201,7 @@ impl Cache {
         let now = Time::now();
         match &outcome {
             DeleteOutcome::Deleted | DeleteOutcome::Absent => {
-                self.appraiser.saw_removed(&entry.tier, &entry.key, now);
+                self.appraiser.saw_removed(&entry.tier, &entry.key, Version(0), now);
                 self.appraiser.quarantine.forget(id, now);
             }
             DeleteOutcome::Superseded => self.appraiser.quarantine.forget(id, now),

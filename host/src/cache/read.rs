@@ -238,7 +238,7 @@ impl Cache {
     /// Takes note that a tier had nothing. A look that began before the last write to the tier does not tell.
     fn missed_below(&self, tier: &TierName, key: &Key, begun: Time) {
         let last = self.appraiser.last_seen(tier, key);
-        if last.is_some_and(|(_, _, renewed)| renewed >= begun) {
+        if last.is_some_and(|(_, _, noticed)| noticed >= begun) {
             return;
         }
         let now = Time::now();
@@ -310,7 +310,10 @@ impl Cache {
             Some(why) if !failed => {
                 tracing::warn!(%tier, why, "a tier does not answer; readers get the last good values")
             }
-            None if failed => tracing::info!(%tier, "the tier answers again"),
+            None if failed => {
+                tracing::info!(%tier, "the tier answers again");
+                self.answers_again(tier);
+            }
             _ => {}
         }
     }
@@ -351,7 +354,7 @@ impl Cache {
         }
         let outcome = tier.put(&key, &record).await;
         if outcome == WriteOutcome::Stored {
-            self.appraiser.saw_stored(tier.name(), &key, &record, now);
+            self.appraiser.saw_stored(tier.name(), &key, &record, Time::now());
         }
         metrics::copied(why.label(), tier.name(), &outcome);
         match (why, &outcome) {

@@ -193,7 +193,7 @@ impl Cache {
         let below = self.tiers.iter().enumerate().map(|(at, tier)| async move {
             let outcome = tier.delete(key, floor).await;
             if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
-                self.appraiser.saw_removed(tier.name(), key, Time::now());
+                self.appraiser.saw_removed(tier.name(), key, floor, Time::now());
             }
             (tier.name().clone(), self.wait_to_delete(at, key, floor, outcome).await)
         });
@@ -317,7 +317,7 @@ impl Cache {
         if lesser {
             let outcome = tier.delete_exact(key, digest).await;
             if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
-                self.appraiser.saw_removed(tier.name(), key, Time::now());
+                self.appraiser.saw_removed(tier.name(), key, Version(0), Time::now());
             }
             tracing::warn!(%key, tier = %tier.name(), outcome = outcome.label(), "the old value was removed from the tier that cannot take the new one");
         }

@@ -1,5 +1,7 @@
 //! `GET /api/admin/audit`: what was done to this gateway while it ran, and by whom.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use serde_json::json;
 use tokio::task::spawn_blocking;
@@ -7,7 +9,7 @@ use tokio::task::spawn_blocking;
 use super::App;
 use super::access::Caller;
 use super::respond::{self, Answer, Refusal};
-use crate::telemetry::audit::{self, Entry};
+use crate::telemetry::audit::{self, Audit, Entry};
 
 pub(super) const PATH: &str = "/api/admin/audit";
 
@@ -23,8 +25,8 @@ pub(super) fn list(app: &App) -> Result<Answer, Refusal> {
 }
 
 /// Writes down what was done.
-pub(super) async fn note(app: &App, entry: Entry) -> Result<(), Refusal> {
-    let audit = app.plugins.audit().clone();
+pub(super) async fn note(audit: &Arc<Audit>, entry: Entry) -> Result<(), Refusal> {
+    let audit = audit.clone();
     let noted = spawn_blocking(move || audit.add(&entry)).await;
     let why = match noted {
         Ok(Ok(())) => return Ok(()),

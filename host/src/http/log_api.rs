@@ -32,7 +32,7 @@ pub(super) async fn put(app: &App, caller: &Caller, request: Request<Incoming>) 
     let level = log::level().map_err(|error| refusal(&error))?;
     tracing::info!(before, level, by, "the level of the log was changed");
     let entry = Entry { note: Some(format!("before: {before}")), ..Entry::done("log-level", level.clone(), &by) };
-    audit_api::note(app, entry).await?;
+    audit_api::note(app.plugins.audit(), entry).await?;
     Ok(respond::json(StatusCode::OK, &json!({ "level": level, "before": before })))
 }
 

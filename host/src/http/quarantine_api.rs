@@ -1,14 +1,17 @@
 //! `/api/admin/quarantine`: payloads that could not be decoded.
 
+use std::sync::Arc;
+
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::respond::{self, Answer, Refusal};
 use super::{App, audit_api};
+use crate::cache::Cache;
 use crate::cache::quarantine::{BYTES_MAX, ENTRIES_MAX, Quarantined};
 use crate::record::DeleteOutcome;
-use crate::telemetry::audit::Entry;
+use crate::telemetry::audit::{Audit, Entry};
 
 pub(super) const PATH: &str = "/api/admin/quarantine";
 
@@ -37,18 +40,26 @@ pub(super) async fn answer(
         },
         (&Method::DELETE, Some(id)) => {
             let by = audit_api::by(caller, query)?;
-            let (quarantined, outcome) = app.cache.remove_quarantined(id).await.ok_or_else(|| unknown(id))?;
-            let Quarantined { tier, key, digest, .. } = &quarantined;
-            let what = format!("{} bytes of `{key}` in {tier}, SHA-1 {}", quarantined.bytes_len, digest.hex());
-            let result = match outcome.reason() {
-                None => outcome.label().to_owned(),
-                Some(why) => format!("{}: {why}", outcome.label()),
-            };
-            audit_api::note(app, Entry { result, ..Entry::done("quarantine-delete", what, &by) }).await?;
-            removed(&quarantined, &outcome)
+            // Whoever asks may go away; what was done is written down all the same.
+            let removing = tokio::spawn(remove(app.cache.clone(), app.plugins.audit().clone(), id, by));
+            removing.await.unwrap_or_else(|died| {
+                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "delete-died", died.to_string()))
+            })
         }
         _ => Err(no_route(method, rest)),
     }
+}
+
+async fn remove(cache: Arc<Cache>, audit: Arc<Audit>, id: u64, by: String) -> Result<Answer, Refusal> {
+    let (quarantined, outcome) = cache.remove_quarantined(id).await.ok_or_else(|| unknown(id))?;
+    let Quarantined { tier, key, digest, .. } = &quarantined;
+    let what = format!("{} bytes of `{key}` in {tier}, SHA-1 {}", quarantined.bytes_len, digest.hex());
+    let result = match outcome.reason() {
+        None => outcome.label().to_owned(),
+        Some(why) => format!("{}: {why}", outcome.label()),
+    };
+    audit_api::note(&audit, Entry { result, ..Entry::done("quarantine-delete", what, &by) }).await?;
+    removed(&quarantined, &outcome)
 }
 
 /// One entry.

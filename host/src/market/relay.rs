@@ -193,7 +193,13 @@ impl Market {
             // Counted from before the question: the tier cannot have begun to count earlier.
             let asked = Instant::now();
             match log.lease(LEASE, LEASE_LASTS).await {
-                Ok(true) => *relay.held_until() = Some(asked + LEASE_LASTS),
+                Ok(true) => {
+                    let before = relay.held_until().replace(asked + LEASE_LASTS);
+                    if before.is_some_and(|until| until <= Instant::now()) {
+                        // It lapsed meanwhile, and whatever was ingested then is published by nobody.
+                        self.ingested.notify_one();
+                    }
+                }
                 Ok(false) => *relay.held_until() = None,
                 Err(error) => tracing::debug!(%error, "the lease to publish was not prolonged"),
             }

@@ -106,7 +106,7 @@ pub struct Beside {
     /// Its generation.
     pub generation: u64,
     /// Share of its answers that differ from the active one's.
-    pub difference_rate: f64,
+    pub difference_rate: Option<f64>,
 }
 
 /// A generation as operators see it.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -82,7 +82,7 @@ impl Audit {
     ///
     /// When it cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new().read(true).create(true).append(true).mode(0o600).open(path)?;
         Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
     }
 
@@ -95,7 +95,10 @@ impl Audit {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // One write for one line, so that a crash leaves whole lines or a last half one.
+        // One write for one line, so that a crash, or a full disk, leaves whole lines or a last half one.
+        if is_torn(&mut file)? {
+            line.insert(0, b'\n');
+        }
         file.write_all(&line)?;
         file.sync_data()
     }
@@ -107,13 +110,49 @@ impl Audit {
     /// When the file cannot be read.
     pub fn last(&self, max: usize) -> io::Result<Vec<Entry>> {
         let mut entries = VecDeque::new();
-        for line in BufReader::new(File::open(&self.path)?).lines() {
-            match serde_json::from_str(&line?) {
+        // A torn line may end within a character.
+        for line in BufReader::new(File::open(&self.path)?).split(b'\n') {
+            match serde_json::from_slice(&line?) {
                 Ok(entry) => entries.push_front(entry),
                 Err(error) => tracing::warn!(%error, "a line of the audit log cannot be read"),
             }
             entries.truncate(max);
         }
         Ok(entries.into())
+    }
+}
+
+/// Whether the file ends within a line.
+fn is_torn(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut end = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut end)?;
+    Ok(end != *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(audit: &Audit) -> Vec<String> {
+        audit.last(10).unwrap().into_iter().map(|entry| entry.step).collect()
+    }
+
+    #[test]
+    fn an_entry_after_a_torn_one_is_whole_though_the_cut_was_within_a_character() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let entry = |step| Entry::done(step, "k".to_owned(), "Zoë");
+        Audit::open(&path).unwrap().add(&entry("first")).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let within = whole.iter().rposition(|byte| !byte.is_ascii()).unwrap();
+        std::fs::write(&path, [&whole[..], &whole[..within]].concat()).unwrap();
+        let audit = Audit::open(&path).unwrap();
+        assert_eq!(steps(&audit), ["first"]);
+        audit.add(&entry("second")).unwrap();
+        assert_eq!(steps(&audit), ["second", "first"]);
     }
 }

@@ -11,6 +11,7 @@ mod mode;
 mod neighbours;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -166,10 +167,22 @@ impl Cache {
         }
     }
 
-    /// A tier that did not answer may hold a greater value, or a lesser one.
+    /// A tier that did not answer may hold a greater value, or a lesser one. Where more keys wait than there is room for,
+    /// everything is looked at once it answers again.
     fn repeat_failed(&self, keys: &[Key], looked: &[Refreshed]) {
         let failed = keys.iter().zip(looked).filter(|(_, looked)| !looked.failed.is_empty());
-        failed.for_each(|(key, _)| self.hint_later(key));
+        for (key, _) in failed {
+            if self.hints.add_later(key).is_err() {
+                self.unseen.store(true, Relaxed);
+            }
+        }
+    }
+
+    /// Takes note that a tier answers again.
+    pub(super) fn answers_again(&self, tier: &TierName) {
+        if self.unseen.swap(false, Relaxed) {
+            self.mode.missed(format!("{tier} answers again, and too many keys changed meanwhile to remember them"));
+        }
     }
 
     fn overflowed(&self) {
@@ -202,13 +215,13 @@ impl Cache {
     async fn look_at_all(self: &Arc<Self>, telling: &BTreeSet<TierName>) -> Result<(), String> {
         let mut pace = interval(Duration::from_secs(1) * KEYS_AT_ONCE as u32 / KEYS_PER_SECOND);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let keys: Vec<Key> = self.memory.all_live(Time::now()).into_iter().map(|(key, _)| key).collect();
-        for keys in keys.chunks(KEYS_AT_ONCE) {
+        for keys in self.own_keys().await?.chunks(KEYS_AT_ONCE) {
             pace.tick().await;
             for tier in self.tiers.iter().filter(|tier| telling.contains(tier.name())) {
                 self.take_floors(tier, keys).await?;
             }
             let looked = self.look("made_up", keys).await;
+            self.repeat_failed(keys, &looked);
             let silent = looked.iter().flat_map(|one| &one.failed).find(|(tier, _)| telling.contains(tier));
             if let Some((tier, why)) = silent {
                 return Err(format!("{tier}: {why}"));
@@ -217,14 +230,25 @@ impl Cache {
         Ok(())
     }
 
+    /// Every key of which this gateway has a value that nobody else can see.
+    async fn own_keys(&self) -> Result<Vec<Key>, String> {
+        let now = Time::now();
+        let mut keys: BTreeSet<Key> = self.memory.all_live(now).into_iter().map(|(key, _)| key).collect();
+        for tier in self.tiers.iter().filter(|tier| !tier.is_shared()) {
+            let own = tier.own(now).await.map_err(|error| format!("{}: {error}", tier.name()))?;
+            keys.extend(own.into_iter().map(|(key, _)| key));
+        }
+        Ok(keys.into_iter().collect())
+    }
+
     /// Takes note of deletes that were missed.
-    async fn take_floors(&self, tier: &Arc<dyn Tier>, keys: &[Key]) -> Result<(), String> {
+    async fn take_floors(self: &Arc<Self>, tier: &Arc<dyn Tier>, keys: &[Key]) -> Result<(), String> {
         let floors = timeout_at(Instant::now() + self.deadline, tier.floors(keys)).await;
         let floors =
             floors.map_err(|_| "no answer within the deadline".to_owned())?.map_err(|error| error.to_string())?;
         for (key, floor) in keys.iter().zip(floors) {
             let Some(floor) = floor else { continue };
-            if self.memory.get(key).is_some_and(|record| record.version <= floor) {
+            if self.floors.get(key).is_none_or(|known| known < floor) {
                 self.deleted_elsewhere(key, floor);
             }
         }
@@ -232,18 +256,19 @@ impl Cache {
     }
 
     /// Takes note that another gateway deleted values of `key`. No shared tier is written: that gateway has done it.
-    fn deleted_elsewhere(&self, key: &Key, floor: Version) {
+    fn deleted_elsewhere(self: &Arc<Self>, key: &Key, floor: Version) {
         self.floors.raise(key, floor);
         self.saw(key, floor);
         let in_memory = self.memory.remove(key, floor);
         self.announce(Change::Deleted(key.clone(), floor));
         tracing::debug!(%key, outcome = in_memory.label(), "deleted through another gateway");
-        for tier in &self.tiers {
+        for (at, tier) in self.tiers.iter().enumerate() {
             tier.raise_floor(key, floor);
             if !tier.is_shared() {
-                let (tier, key) = (tier.clone(), key.clone());
+                let (cache, tier, key) = (self.clone(), tier.clone(), key.clone());
                 tokio::spawn(async move {
                     let outcome = tier.delete(&key, floor).await;
+                    let outcome = cache.wait_to_delete(at, &key, floor, outcome).await;
                     if let Some(reason) = outcome.reason() {
                         tracing::warn!(%key, tier = %tier.name(), outcome = outcome.label(), reason, "a delete of another gateway did not succeed here");
                     }

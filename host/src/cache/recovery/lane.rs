@@ -277,12 +277,13 @@ impl Lane {
         let state = self.lock();
         let mut items: Vec<WaitingItem> = state.items.iter().map(|(key, item)| item.told(key)).collect();
         items.sort_by(|a, b| (a.wish.since, &a.key).cmp(&(b.wish.since, &b.key)));
+        let oldest = items.first().map(|item| now.since(item.wish.since));
         items.truncate(items_max);
         LaneStatus {
             tier: self.tier.clone(),
             depth: state.items.len(),
             bytes: state.bytes,
-            oldest: items.first().map(|item| now.since(item.wish.since)),
+            oldest,
             limits: self.limits.clone(),
             items,
         }

@@ -135,7 +135,7 @@ impl Cache {
             WriteOutcome::Unknown(why) | WriteOutcome::Queued(why) => Failure::passing(why).into(),
             outcome => {
                 if outcome == WriteOutcome::Stored {
-                    self.appraiser.saw_stored(tier.name(), key, record, now);
+                    self.appraiser.saw_stored(tier.name(), key, record, Time::now());
                 }
                 Tried::Settled(outcome.label())
             }

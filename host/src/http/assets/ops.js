@@ -106,7 +106,8 @@ function enter(session) {
 }
 
 function leave() {
-  inside = false;
+  // What one session saw, and how far it might go, is nothing to the next.
+  if (inside) return void location.reload();
   hangUp();
   say("out", "Logged out");
   put($("who"), "");

@@ -1,7 +1,7 @@
 // Plugins: what runs in each slot, what waits, and the steps from one to the other. The audit log.
 
 import { act, allow, call } from "./ask.js";
-import { fixed, list, percent, text } from "./format.js";
+import { fixed, list, number, percent, text } from "./format.js";
 import { $, keyed, put } from "./page.js";
 
 const REPORT_EVERY = 2_000;
@@ -16,11 +16,14 @@ const SLOT = "/api/admin/plugins/";
 const named = ({ plugin, version, generation }) => `${plugin} ${version ?? "(no version)"}, generation ${generation}`;
 
 function standing({ beside, candidate }) {
-  const differs = beside && `differs in ${percent(beside.difference_rate * 100, 1)}`;
+  const differs = beside && (share(beside) === null ? "nothing compared yet" : `differs in ${share(beside)}`);
   if (beside?.mode === "probation") return ["stale", `On probation; ${differs}`];
   if (beside) return ["placeholder", `Generation ${beside.generation} in shadow; ${differs}`];
   return candidate ? ["live", "Serves; a candidate waits"] : ["live", "Serves"];
 }
+
+/** How much differs; nothing while nothing was compared. */
+const share = ({ difference_rate: rate }) => (number(rate) === null ? null : percent(rate * 100, 1));
 
 export function showPlugins({ slots }) {
   keyed($("slots"), list(slots), (slot) => slot.slot, "slot-row", (row, slot) => {
@@ -49,7 +52,7 @@ export function showPlugins({ slots }) {
     allow(fields.shadow, slot.candidate && !slot.beside);
     allow(fields.use, slot.candidate);
     allow(fields.rollback, slot.previous.length > 0);
-    put(fields.reported, slot.beside ? `Differences: ${percent(slot.beside.difference_rate * 100, 1)}` : "Differences");
+    put(fields.reported, slot.beside && share(slot.beside) !== null ? `Differences: ${share(slot.beside)}` : "Differences");
     if (fields.reporting.open) report(row);
   });
   const mark = JSON.stringify(slots.map(({ generation, candidate, previous }) => [generation, candidate, previous]));
@@ -124,8 +127,8 @@ function showReport(fields, told) {
   const sides = [["active", told.active], ["other", told.other]];
   keyed(fields.sides, sides, ([name]) => name, "side-row", ({ fields: cells }, [name, side]) => {
     put(cells.name, name === "active" ? "Active" : "The other");
-    put(cells.mean, `${fixed(side.mean_us, 0)} µs`);
-    put(cells.p99, `${fixed(side.p99_us, 0)} µs`);
+    put(cells.mean, told.compared ? `${fixed(side.mean_us, 0)} µs` : null);
+    put(cells.p99, told.compared ? `${fixed(side.p99_us, 0)} µs` : null);
     put(cells.refused, `${side.rejections} of ${side.records}`);
     put(cells.faults, faults(side));
   });
@@ -153,7 +156,7 @@ function showAudit() {
       put(fields.what, entry.what ?? plugin);
       put(fields.result, entry.note ? `${entry.result}; ${text(entry.note)}` : entry.result);
     });
-  }, (error) => console.warn("the audit log cannot be shown", error));
+  }, (error) => put($("audit-empty"), `It cannot be shown. ${error.message}`));
 }
 
 /** Shows the audit log again soon. */

@@ -4,13 +4,17 @@ import { act, allow, call } from "./ask.js";
 import { clockTime, compact, list } from "./format.js";
 import { $, keyed, put } from "./page.js";
 
-let shown;
+const FETCHED_EVERY = 5_000; // whoever wrote a payload may be writing it still
 
-/** Fetches the list again when it has changed. */
+let shown;
+let fetchedAt = -Infinity;
+
+/** Fetches the list again when it has changed, and now and then. */
 export function showQuarantine({ quarantine }) {
   const mark = JSON.stringify(quarantine);
-  if (mark === shown) return;
+  if (mark === shown && (!quarantine.entries || performance.now() - fetchedAt < FETCHED_EVERY)) return;
   shown = mark;
+  fetchedAt = performance.now();
   call("/api/admin/quarantine").then(show, (error) => {
     shown = undefined;
     console.warn("the quarantine cannot be shown", error);

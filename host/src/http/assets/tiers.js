@@ -15,8 +15,9 @@ function breaker(told) {
   return state === "closed" ? counted : `${state.replace("_", "-")} for ${span(lasting)}: ${why ?? "no reason given"}`;
 }
 
-function stateOf({ state, breakers }) {
+function stateOf({ state, breakers, last_verified_write: verified }) {
   if (!state.answers) return ["missing", "Does not answer"];
+  if (verified?.error) return ["stale", "Answers; writes are not verified"];
   const open = ["read", "write"].filter((side) => breakers && breakers[side].state !== "closed");
   return open.length ? ["stale", `Answers; ${open.join(" and ")} breaker open`] : ["live", "Answers"];
 }
@@ -24,7 +25,16 @@ function stateOf({ state, breakers }) {
 function waiting(lane) {
   if (!lane) return null;
   if (lane.depth === 0) return "nothing";
-  return `${lane.depth} keys, the oldest for ${span(lane.oldest_seconds ?? 0)}`;
+  const oldest = number(lane.oldest_seconds);
+  return oldest === null ? `${lane.depth} keys` : `${lane.depth} keys, the oldest for ${span(oldest)}`;
+}
+
+/** When a write was last read back, and why the last one was not. */
+function verification(told) {
+  if (!told) return null;
+  const age = told.ever ? number(told.age_seconds) : null;
+  const when = age === null ? "never" : `${span(age)} ago`;
+  return told.error ? `${when}; ${told.error}` : when;
 }
 
 export function showTiers({ tiers, lanes, reads }) {
@@ -36,8 +46,7 @@ export function showTiers({ tiers, lanes, reads }) {
     put(fields.summary, tier.state.answers ? tier.summary : `${tier.summary}: ${tier.state.error}`);
     const took = number(tier.state.took_ms);
     put(fields.latency, took === null ? null : `${fixed(took, 1)} ms`);
-    const verified = number(tier.last_verified_write?.age_seconds);
-    put(fields.verified, verified === null ? null : `${span(verified)} ago`);
+    put(fields.verified, verification(tier.last_verified_write));
     put(fields.read, breaker(tier.breakers?.read));
     put(fields.write, breaker(tier.breakers?.write));
     put(fields.lane, waiting(list(lanes).find((lane) => lane.tier === tier.name)));

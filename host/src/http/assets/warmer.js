@@ -24,9 +24,10 @@ export function showWarmer({ warmer, sources, at: now }) {
   put($("sources-empty"), list(sources).length ? "" : "No source is configured.");
   keyed($("sources"), list(sources), (source) => source.name, "source-row", ({ root, fields }, source) => {
     const failures = source.failures ?? 0;
-    root.dataset.state = failures ? "stale" : "live";
+    const last = ago(source.last_success_at, now);
+    root.dataset.state = failures ? "stale" : last ? "live" : "missing";
     put(fields.name, source.name);
     put(fields.note, `${source.key}${failures ? `: ${source.last_error}` : ""}`);
-    put(fields.badge, failures ? `${failures} failures in a row` : "Fetches");
+    put(fields.badge, failures ? `${failures} failures in a row` : last ? `Fetched ${last}` : "Not fetched yet");
   });
 }

@@ -211,10 +211,10 @@ impl Tally {
         }));
     }
 
-    /// Share of the answers that differ.
-    pub(super) fn difference_rate(&self) -> f64 {
+    /// Share of the answers that differ; none while nothing was compared.
+    pub(super) fn difference_rate(&self) -> Option<f64> {
         let (answers, different) = self.sums();
-        ratio(different, answers)
+        (answers > 0).then(|| ratio(different, answers))
     }
 
     /// Answers that were held against each other, and those that differ.

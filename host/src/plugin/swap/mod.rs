@@ -209,13 +209,13 @@ impl Operator {
             Ok(swapped) => {
                 self.swaps.send_modify(|count| *count += 1);
                 let why = if let Only::Active(_, why) = only { format!("{why}; ") } else { String::new() };
-                let noted = self.note(slot).and_then(|()| self.status_of(slot));
-                if let Ok(status) = &noted
+                let status = self.status_of(slot);
+                if let Ok(status) = &status
                     && swapped.watched
                 {
                     self.watch(slot, status.generation);
                 }
-                (noted, Some(format!("{why}state: {}", swapped.state)))
+                (status, Some(format!("{why}state: {}{}", swapped.state, self.note_or_say(slot))))
             }
             Err(error) => (Err(error), None),
         };
@@ -265,10 +265,10 @@ impl Operator {
         let about = found.as_ref().ok().cloned();
         let discarded = found.and_then(|_| {
             self.part(slot, |companion| companion == generation)?;
-            self.note(slot)?;
             self.status_of(slot)
         });
-        self.tell("discard", slot, about, discarded.as_ref().map(|_| None), by)?;
+        let note = discarded.as_ref().ok().map(|_| self.note_or_say(slot)).filter(|said| !said.is_empty());
+        self.tell("discard", slot, about, discarded.as_ref().map(|_| note), by)?;
         discarded
     }
 
@@ -303,6 +303,17 @@ impl Operator {
         let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?;
         self.store.note(spec, chain)?;
         self.prune()
+    }
+
+    /// The same after a step that cannot be taken back; nothing, or what a restart would make of it.
+    fn note_or_say(&self, slot: &str) -> String {
+        match self.note(slot) {
+            Ok(()) => String::new(),
+            Err(error) => {
+                tracing::error!(slot, %error, "what the slot holds could not be noted: a restart forgets this step");
+                format!("; a restart forgets this: {error}")
+            }
+        }
     }
 
     fn prune(&self) -> Result<(), SwapError> {

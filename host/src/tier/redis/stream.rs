@@ -69,8 +69,8 @@ impl Follower {
             self.position = Some(tail);
             return None;
         };
-        let is_shorter = tail.n < read.n || tail.id < read.id;
-        is_shorter.then(|| {
+        // With a newer id there is something to read, whatever its number: what was missed before it is noticed then.
+        (tail.id < read.id).then(|| {
             self.position = Some(tail);
             let Stream { name, .. } = self.stream;
             format!(
@@ -143,6 +143,15 @@ mod tests {
         assert_eq!(follower.resume(Position { n: 9, id: (6, 0) }), None, "it went on meanwhile");
         assert!(follower.resume(Position { n: 0, id: (0, 0) }).is_some(), "emptied");
         assert_eq!(follower.took(&entry("9-0", 1)), None, "read on from its new end");
+    }
+
+    #[test]
+    fn what_a_server_that_came_back_empty_has_taken_meanwhile_is_read_with_a_gap_before_it() {
+        let mut follower = Follower::new(STREAM);
+        follower.resume(Position { n: 1_000, id: (5, 0) });
+        assert_eq!(follower.resume(Position { n: 2, id: (9, 0) }), None);
+        assert!(follower.took(&entry("8-0", 1)).is_some_and(|missed| missed.contains("came entry 1")));
+        assert_eq!(follower.took(&entry("9-0", 2)), None);
     }
 
     #[test]

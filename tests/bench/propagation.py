@@ -194,7 +194,8 @@ def main():
         measure("a plain `SET` in Redis to an event of each of three", prices, stores[1].set, readers, "at most 50 ms")
         for name, server in servers.items():
             fault = [lambda sent=sent: os.kill(server.child.pid, sent) for sent in (signal.SIGSTOP, signal.SIGCONT)]
-            took = [agreement(prices, through_a, gateways, stores, fault) for _ in range(FAULTS)]
+            # Over a connection of its own: the first one was idle for longer than a gateway bears.
+            took = [agreement(prices, through(gateways[0]), gateways, stores, fault) for _ in range(FAULTS)]
             row("propagation", f"until all agree after {name} stood still for {FAULT_SECONDS} s", figure(took, " s"), "", "",
                 "at most 2 s")
 

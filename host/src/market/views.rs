@@ -26,6 +26,9 @@ pub const LIMIT_MAX: u32 = 10_000;
 /// How long after a failure the views are composed again.
 const COMPOSE_AGAIN: Duration = Duration::from_secs(1);
 
+/// Compositions in a row, after a quiet time, before changes wait for each other.
+const AT_ONCE: u32 = 3;
+
 /// Snapshots with other limits that are kept until the next change.
 pub(super) const OTHER_LIMITS_KEPT_MAX: usize = 32;
 
@@ -85,8 +88,9 @@ impl Market {
     /// Composes at start, at every change, and whenever a document passes a limit.
     pub(super) async fn compose(&self) {
         let mut changes = self.cache.changes();
+        let mut pace = Pace::new(self.config.coalesce, Instant::now());
         loop {
-            let next = Instant::now() + self.config.coalesce;
+            pace.goes(Instant::now());
             self.drain_changes(&mut changes);
             let now = Time::now();
             let again = match self.compose_once(now).await {
@@ -106,8 +110,8 @@ impl Market {
             }
             // The documents of one round are one change.
             self.round_ends().await;
-            // The first change after a quiet span goes at once; those that follow it wait for each other.
-            sleep_until(next).await;
+            // The first changes after a quiet time go at once; those that follow them wait for each other.
+            sleep_until(pace.next()).await;
         }
     }
 
@@ -146,6 +150,32 @@ impl Market {
     }
 }
 
+/// Compositions at most once per span in the long run, and [`AT_ONCE`] of them in a row after a quiet time: what changes once
+/// in a while is not to wait because something else has just changed, too. (The generic cell rate algorithm, ITU-T I.371.)
+struct Pace {
+    span: Duration,
+    /// When the last composition would have been, had each waited for its span.
+    due: Instant,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    fn new(span: Duration, now: Instant) -> Self {
+        Self { span, due: now }
+    }
+
+    /// Takes note of a composition.
+    fn goes(&mut self, now: Instant) {
+        self.due = self.due.max(now) + self.span;
+    }
+
+    /// When the next one may be.
+    fn next(&self) -> Instant {
+        self.due.checked_sub(self.span * (AT_ONCE - 1)).unwrap_or(self.due)
+    }
+}
+
 fn encode(body: Bytes, documents: &[Document]) -> Result<Arc<Snapshot>, ViewError> {
     let (as_of, fresh_until) = limits(documents);
     Snapshot::new(body, as_of, fresh_until).map(Arc::new).map_err(|error| ViewError::Encode(error.to_string()))
@@ -176,5 +206,46 @@ async fn moment(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_few_changes_in_a_row_are_composed_at_once_and_those_that_follow_once_per_span() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(SPAN, begun);
+        let mut waits = Vec::new();
+        let mut now = begun;
+        for _ in 0..6 {
+            now = now.max(pace.next());
+            waits.push((now - begun).as_millis());
+            pace.goes(now);
+        }
+        assert_eq!(waits, [0, 0, 0, 100, 200, 300]);
+        // A quiet time makes up for what was composed before it, and for no more.
+        now += SPAN * 10;
+        let again: Vec<_> = (0..4)
+            .map(|_| {
+                let at = now.max(pace.next());
+                pace.goes(at);
+                (at - now).as_millis()
+            })
+            .collect();
+        assert_eq!(again, [0, 0, 0, 100]);
+    }
+
+    #[test]
+    fn without_a_span_nothing_waits() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(Duration::ZERO, begun);
+        for _ in 0..10 {
+            assert!(pace.next() <= begun);
+            pace.goes(begun);
+        }
     }
 }

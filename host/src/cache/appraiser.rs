@@ -158,7 +158,10 @@ impl Appraiser {
             Some(last) if last.stored == Some(stored) => {
                 let prolonged =
                     last.lifetime_end.zip(lifetime_end).is_some_and(|(old, new)| new > old.after(PROLONGED));
-                (if prolonged { Sighting { renewed: now, noticed: now, lifetime_end, ..last } } else { last }, prolonged)
+                (
+                    if prolonged { Sighting { renewed: now, noticed: now, lifetime_end, ..last } } else { last },
+                    prolonged,
+                )
             }
             _ => {
                 let newer = |note: &Stamp| own.is_some() || last.is_none_or(|last| note.version > last.version);

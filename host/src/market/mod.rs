@@ -38,7 +38,7 @@ use views::Views;
 pub struct Config {
     /// How often the shared tiers are asked for the dashboard's documents, whether or not anybody reads them. At most 1 s.
     pub refresh_every: Duration,
-    /// The first change is published and composed at once; those that follow within this span go together.
+    /// The first changes are published and composed at once; those that follow them within this span go together.
     pub coalesce: Duration,
     /// Documents without whose real data the gateway is not ready.
     pub required: Vec<Key>,

@@ -25,11 +25,18 @@ PATIENCE_SECONDS = 30
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
+given = set()
+
+
 def free_port():
-    """A port of this machine on which nobody listened a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port of this machine on which nobody listened a moment ago, and that was not given away before."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        if port not in given:
+            given.add(port)
+            return port
 
 
 def eventually(what, ask):

@@ -3,5 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./tests/install.sh chromium:chromium chromedriver:chromium-driver
-cargo build --locked -p tiergate
-cargo test --locked -p tiergate -p tiergate-tests --test screenshots -- --ignored
+# All of it, with the features of the tests, so that nothing is built twice.
+cargo test --locked --workspace --no-run
+cargo test --locked --workspace --test screenshots -- --ignored

@@ -17,7 +17,7 @@ use super::origin::Origin;
 use super::state::{Begun, State, Transition};
 use super::{SourceState, SourceStatus};
 use crate::cache::{Cache, Put, PutOptions, Verdict};
-use crate::record::{Key, Time};
+use crate::record::{Key, Time, Version};
 use crate::telemetry::metrics;
 
 /// The time that writing an answer may take: the lease of a fetch lasts so much longer than the fetch.
@@ -63,6 +63,8 @@ pub(super) struct Source {
 pub(super) struct Progress {
     pub state: State,
     flight: Option<Flight>,
+    /// The version that was known when another gateway was first found to be fetching, and when it was last.
+    fetched_elsewhere: Option<(Version, Instant)>,
 }
 
 /// A fetch under way, in a task of its own.
@@ -87,7 +89,11 @@ impl Source {
             fetcher,
             origin,
             cache,
-            progress: Mutex::new(Progress { state: State::new(config.interval), flight: None }),
+            progress: Mutex::new(Progress {
+                state: State::new(config.interval),
+                flight: None,
+                fetched_elsewhere: None,
+            }),
         }
     }
 
@@ -133,20 +139,21 @@ impl Source {
 
     async fn fly(self: Arc<Self>) -> Refreshed {
         if let Err(until) = self.origin.turn(self.timeout).await {
-            let mut progress = self.progress();
-            progress.state.not_before = until;
-            progress.flight = None;
-            return Refreshed::NotYet { until: wall(until) };
+            return self.not_yet(until);
         }
         // Efficiency alone: which answer counts is decided by its order, whoever fetches it.
         let lease = self.cache.lease(format!("source:{}", self.name), self.timeout + LEASE_MORE).await;
         let Some(_lease) = lease else {
-            let until = Instant::now() + LEASED_ELSEWHERE;
+            let held = self.cache.peek(&self.key).map_or(Version(0), |record| record.version);
             let mut progress = self.progress();
-            progress.state.not_before = until;
-            progress.flight = None;
-            return Refreshed::NotYet { until: wall(until) };
+            let before = progress.fetched_elsewhere.filter(|(_, when)| self.is_lately(*when));
+            progress.fetched_elsewhere = Some((before.map_or(held, |(before, _)| before), Instant::now()));
+            drop(progress);
+            return self.not_yet(Instant::now() + LEASED_ELSEWHERE);
         };
+        if self.has_answer_of_another().await {
+            return self.not_yet(Instant::now() + self.interval);
+        }
         let begun = Begun::now();
         let held = {
             let state = &mut self.progress().state;
@@ -173,6 +180,29 @@ impl Source {
         }
     }
 
+    /// Whether another gateway was fetching when this one would have, and what it fetched is there.
+    async fn has_answer_of_another(&self) -> bool {
+        let Some((held, when)) = self.progress().fetched_elsewhere.take() else { return false };
+        if !self.is_lately(when) {
+            return false;
+        }
+        let looked = self.cache.refresh(std::slice::from_ref(&self.key)).await;
+        looked.iter().filter_map(|looked| looked.found.as_ref()).any(|(record, _)| record.version > held)
+    }
+
+    /// Whether what another gateway fetched then may be what this one would fetch now.
+    fn is_lately(&self, when: Instant) -> bool {
+        when.elapsed() < (LEASED_ELSEWHERE * 3).min(self.interval / 2)
+    }
+
+    /// Ends a flight that asked nobody.
+    fn not_yet(&self, until: Instant) -> Refreshed {
+        let mut progress = self.progress();
+        progress.state.not_before = until;
+        progress.flight = None;
+        Refreshed::NotYet { until: wall(until) }
+    }
+
     /// Writes a good answer into the cache. It is held once it has been accepted: an origin that says that it has not
     /// changed must not renew what the codec refuses.
     async fn store(&self, fetched: Fetched, took: Duration) -> Result<(Put, bool), SourceError> {
@@ -197,7 +227,7 @@ impl Source {
 
     /// Ends the flight, and tells the log what is new.
     fn land(&self, begun: Begun, failure: Option<&SourceError>) {
-        let Progress { state, flight } = &mut *self.progress();
+        let Progress { state, flight, .. } = &mut *self.progress();
         let transition = match failure {
             None => state.succeeded(begun),
             Some(error) => state.failed(begun, error),

@@ -38,6 +38,7 @@ const VIEW_PREFIX: &str = "/api/dashboard/";
 
 /// Its place in [`VIEWS`].
 const MOBILE_DATA: usize = 0;
+const _: () = assert!(matches!(VIEWS[MOBILE_DATA].as_bytes(), b"mobile-data"));
 
 const STREAM: &str = "/api/dashboard/stream";
 

@@ -105,7 +105,7 @@ pub struct Beside {
     pub mode: Mode,
     /// Its generation.
     pub generation: u64,
-    /// Share of its answers that differ from the active one's.
+    /// Share of its answers that differ from the active one's; none while nothing was compared.
     pub difference_rate: Option<f64>,
 }
 

@@ -258,7 +258,7 @@ impl Redis {
             script.arg(record.kind.digit()).arg(format!("{:03}", record.rank)).arg(moment(record.soft_expiry));
             script.arg(record.version.hex()).arg(record.digest.hex()).arg(moment(record.produced_at));
             script.arg(stored.hex()).arg(&judgement.sha1).arg(judgement.order_text());
-            script.arg(self.announcer(key)).arg(canary::gateway()).arg(CHANGES.kept);
+            self.name_announcer(&mut script, key);
             let answer = self.run(until, &script).await?;
             match answer.word.as_str() {
                 "stored" => return Ok(WriteOutcome::Stored),
@@ -283,7 +283,7 @@ impl Redis {
             let mut script = DELETE.prepare_invoke();
             self.name_keys(&mut script, key);
             script.arg(floor.hex()).arg(millis(FLOOR_KEPT)).arg(&judgement.sha1).arg(judgement.version_text());
-            script.arg(self.announcer(key)).arg(canary::gateway()).arg(CHANGES.kept);
+            self.name_announcer(&mut script, key);
             let answer = self.run(until, &script).await?;
             match answer.word.as_str() {
                 "foreign" => match self.judge(key, answer, Time::now()) {
@@ -301,9 +301,11 @@ impl Redis {
         script.key(key.as_str()).key(note_key(key)).key(CHANGES.name).key(CHANGES.count);
     }
 
-    /// Who announces a change of `key`: nobody, where it is a key of the gateways' own.
-    fn announcer(&self, key: &Key) -> &str {
-        if key.as_str().starts_with(OWN_PREFIX) { "" } else { &self.gateway }
+    /// Who announces what a script changes under `key`, and how many entries are kept of it: nobody does, where it is a key of
+    /// the gateways' own.
+    fn name_announcer(&self, script: &mut ScriptInvocation<'_>, key: &Key) {
+        let gateway = if key.as_str().starts_with(OWN_PREFIX) { "" } else { &self.gateway };
+        script.arg(gateway).arg(canary::gateway()).arg(CHANGES.kept);
     }
 
     async fn remove_exact(&self, key: &Key, stored: Digest, until: Instant) -> Result<DeleteOutcome, Unanswered> {

@@ -76,6 +76,6 @@ end
 redis.call('SET', value_key, value, 'PX', life_ms)
 write_note()
 redis.call('PEXPIRE', note_key, note_life_ms)
-announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'bytes', #value, 'kind', kind, 'rank', rank, 'fresh', fresh_until,
-  'version', version, 'digest', digest, 'produced', produced_at, 'sha1', stored_sha)
+announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'bytes', #value, 'kind', kind, 'rank', rank,
+  'fresh', fresh_until, 'version', version, 'digest', digest, 'produced', produced_at, 'sha1', stored_sha)
 return {'stored', '', 0}

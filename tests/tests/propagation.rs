@@ -6,7 +6,8 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::json;
 use tiergate_tests::{
-    Gateway, Memcached, NO_TASKS, PlainMemcached, PlainRedis, Redis, Reply, eventually, fixture, moved_to_now,
+    Gateway, Line, Memcached, NO_TASKS, PlainMemcached, PlainRedis, Proxy, Redis, Reply, eventually, fixture,
+    moved_to_now,
 };
 
 const TRUSTING: &str = "ttl = [{ pattern = \"shared:*\", memory = \"1h\", redis = \"1h\", memcached = \"1h\" }]";
@@ -99,6 +100,25 @@ async fn what_is_written_or_deleted_through_one_gateway_is_heard_of_by_the_other
     for gateway in &gateways {
         reads(gateway, "shared:a", &value(9)).await;
     }
+}
+
+#[tokio::test]
+async fn a_delete_that_a_gateway_could_not_carry_out_before_it_ended_is_carried_out_by_another() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let ours = gateway(&memcached, &redis).await;
+    let to_memcached = Proxy::start(memcached.port()).await;
+    let config = format!("{TRUSTING}\n{NO_TASKS}");
+    let near = format!("memcached://{}", to_memcached.address());
+    let other = Gateway::with().tier(near).tier(redis.url()).config(&config).start().await;
+    hears(&ours, &other).await;
+    assert_eq!(ours.put("shared:a", value(1)).await.status, 200);
+    reads(&other, "shared:a", &value(1)).await;
+    to_memcached.becomes(Line::Cut);
+    assert_eq!(delete(&other, "shared:a").await.status, 202);
+    drop(other);
+    is_gone(&ours, "shared:a").await;
+    let mut plain = PlainMemcached::connect(memcached.port()).await;
+    eventually("memcached is rid of it", async || plain.get("shared:a").await.is_none().then_some(())).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use ::redis::aio::MultiplexedConnection;
+use ::redis::streams::StreamRangeReply;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -347,6 +349,7 @@ suite! {
     [memcached, redis] a_foreign_value_is_worth_what_its_content_says;
     [memcached, redis] what_nobody_can_judge_is_not_replaced;
     [memcached, redis] a_value_written_by_a_neighbour_is_judged_like_ones_own;
+    [memcached, redis] what_another_gateway_deleted_is_kept_out;
     [memcached, redis] a_dead_server_fails_fast_and_is_used_again_when_it_is_back;
     [memcached, redis] a_frozen_server_costs_the_deadline_and_mixes_up_nothing;
     [memcached, redis] dropped_calls_poison_no_connection;
@@ -588,6 +591,13 @@ async fn a_value_written_by_a_neighbour_is_judged_like_ones_own(bench: Bench) {
     assert_eq!(neighbour.put(&key("k"), &placeholder(11).build()).await, WriteOutcome::Refused(Kind::Real));
     assert_eq!(neighbour.put(&key("k"), &real(11).build()).await, WriteOutcome::Stored);
     bench.assert_holds("k", real(11)).await;
+}
+
+async fn what_another_gateway_deleted_is_kept_out(bench: Bench) {
+    bench.tier.raise_floor(&key("k"), Version(5));
+    assert_eq!(bench.put("k", real(5)).await, WriteOutcome::Superseded);
+    assert_eq!(bench.found("k").await, None);
+    assert_eq!(bench.put("k", real(6)).await, WriteOutcome::Stored);
 }
 
 async fn a_dead_server_fails_fast_and_is_used_again_when_it_is_back(mut bench: Bench) {
@@ -845,6 +855,34 @@ async fn redis_knows_what_a_neighbour_noted() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_and_is_set_again_by_another_program_has_no_note() {
+    let bench = Bench::redis().await;
+    assert_eq!(bench.put("k", real(10)).await, WriteOutcome::Stored);
+    assert_eq!(bench.delete("k", 11).await, DeleteOutcome::Deleted);
+    bench.stranger().await.set("k", &real(10).bytes(), 0).await;
+    assert_eq!(stamp_of(bench.read("k").await), None);
+    assert_eq!(bench.found("k").await, Some(real(10).bytes()), "it is a value all the same");
+}
+
+#[tokio::test]
+async fn a_write_that_a_delete_kept_out_is_announced_as_that() {
+    let bench = Bench::redis().await;
+    assert_eq!(bench.put("k", real(10)).await, WriteOutcome::Stored);
+    assert_eq!(bench.delete("k", 11).await, DeleteOutcome::Deleted);
+    assert_eq!(bench.neighbour().put(&key("k"), &real(11).build()).await, WriteOutcome::Superseded);
+    let mut range = ::redis::cmd("XRANGE");
+    range.arg("tiergate:changes").arg("-").arg("+");
+    let changes: StreamRangeReply = range.query_async(&mut connect(&bench).await).await.unwrap();
+    let told: Vec<(bool, bool)> = changes
+        .ids
+        .iter()
+        .filter(|entry| entry.contains_key("k"))
+        .map(|entry| (entry.contains_key("sha1"), entry.contains_key("barred")))
+        .collect();
+    assert_eq!(told, [(true, false), (false, false), (true, true)], "stored, deleted, kept out");
+}
+
+#[tokio::test]
 async fn the_note_outlives_the_value_as_its_floor() {
     let bench = Bench::redis().await;
     let short = Duration::from_millis(200);
@@ -954,10 +992,13 @@ async fn config_set(bench: &Bench, name: &str, value: &str) {
 }
 
 async fn redis_command(bench: &Bench, command: ::redis::Cmd) {
+    command.exec_async(&mut connect(bench).await).await.unwrap();
+}
+
+async fn connect(bench: &Bench) -> MultiplexedConnection {
     let Under::Redis(server) = &bench.under else { unreachable!("Redis alone") };
     let client = ::redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    command.exec_async(&mut connection).await.unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
 }
 
 // === memory alone ===

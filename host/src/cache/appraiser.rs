@@ -25,6 +25,10 @@ const VERDICT_BYTES_MAX: u64 = 64 << 20;
 /// A life that ends later than before by more than this was written again; shared tiers count whole seconds.
 const PROLONGED: Duration = Duration::from_secs(2);
 
+/// What a gateway wrote before a delete, and appears in a tier so soon after it was written, is that write, late, and not the
+/// same bytes set again. It is twice what a write may take by the usual deadline.
+const LATE_MAX: Duration = Duration::from_millis(500);
+
 /// Keys per tier whose last sighting is remembered.
 const SIGHTINGS_MAX: usize = 100_000;
 
@@ -45,12 +49,26 @@ struct Sighting {
     stored: Option<Digest>,
     /// When it was seen to change, or 0 when it was there at the first look.
     version: Version,
+    /// The version of the last write of these bytes by a gateway that is known of.
+    heard: Option<Version>,
+    /// What was gone before that.
+    deleted: Deleted,
+    /// Whether this gateway put these bytes there, and they were not seen to be written again.
+    is_own: bool,
     /// When it was made, or written again, as far as that is known.
     renewed: Time,
     /// When this gateway saw the change, or made it, by its own clock.
     noticed: Time,
     /// The end of its life, as far as the tier tells one.
     lifetime_end: Option<Time>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Deleted {
+    /// Values up to this version; 0: it was no delete.
+    floor: Version,
+    /// The digest of what was last seen there.
+    was: Option<Digest>,
 }
 
 /// A payload of a key, and the epoch of the codec that read it.
@@ -61,6 +79,21 @@ type Decision = Result<Decoded, Rejection>;
 
 #[derive(Clone)]
 struct BySize;
+
+// === impl Deleted ===
+
+impl Deleted {
+    /// Whether bytes that appear at `now`, which a gateway wrote as `version`, are that write. Those that were there cannot
+    /// come late.
+    fn is_late(&self, version: Version, stored: Digest, now: Time) -> bool {
+        version <= self.floor && self.was != Some(stored) && took(version, Version(now.micros())) <= LATE_MAX
+    }
+}
+
+/// How long a write took that began as `version` and was seen as `seen`.
+const fn took(version: Version, seen: Version) -> Duration {
+    Duration::from_micros(seen.0.saturating_sub(version.0))
+}
 
 // === impl BySize ===
 
@@ -109,8 +142,19 @@ impl Appraiser {
     /// note is believed that is newer than they were.
     pub fn saw_removed(&self, tier: &TierName, key: &Key, floor: Version, now: Time) {
         let place = (tier.clone(), key.clone());
-        let version = self.sightings.get(&place).map_or(floor, |last| last.version.max(floor));
-        let nothing = Sighting { stored: None, version, renewed: now, noticed: now, lifetime_end: None };
+        let last = self.sightings.get(&place);
+        let version = last.map_or(floor, |last| last.version.max(floor));
+        let deleted = Deleted { floor, was: last.and_then(|last| last.stored.or(last.deleted.was)) };
+        let nothing = Sighting {
+            stored: None,
+            version,
+            heard: None,
+            deleted,
+            is_own: false,
+            renewed: now,
+            noticed: now,
+            lifetime_end: None,
+        };
         self.sightings.insert(place, nothing);
     }
 
@@ -133,15 +177,51 @@ impl Appraiser {
         let stored = if wire == &record.bytes { record.digest } else { Digest::of(wire) };
         let lifetime_end = Some(record.lifetime_end);
         let stored = Some(stored);
-        let sighting = Sighting { stored, version: record.version, renewed: now, noticed: now, lifetime_end };
+        let sighting = Sighting {
+            stored,
+            version: record.version,
+            heard: Some(record.version),
+            deleted: Deleted::default(),
+            is_own: true,
+            renewed: now,
+            noticed: now,
+            lifetime_end,
+        };
         self.sightings.insert((tier.clone(), key.clone()), sighting);
+    }
+
+    /// Whether what was last seen in a tier is what this gateway put there, and nobody was seen to have written it again.
+    pub fn is_own(&self, tier: &TierName, key: &Key) -> bool {
+        self.sightings.get(&(tier.clone(), key.clone())).is_some_and(|last| last.stored.is_some() && last.is_own)
+    }
+
+    /// Takes note that a gateway gave this version to these bytes when it wrote them.
+    pub fn heard(&self, tier: &TierName, key: &Key, stored: Digest, version: Version) {
+        let place = (tier.clone(), key.clone());
+        let last = self.sightings.get(&place).filter(|last| last.stored == Some(stored));
+        if let Some(last) = last {
+            self.sightings.insert(place, Sighting { heard: last.heard.max(Some(version)), ..last });
+        }
+    }
+
+    /// Where what was seen to appear in a tier after the delete of values up to `floor` turned out to be a write from before
+    /// it that came late, it is that from now on. Says which version it seemed to be.
+    pub fn was_late(&self, tier: &TierName, key: &Key, floor: Version) -> Option<Version> {
+        let place = (tier.clone(), key.clone());
+        let last = self.sightings.get(&place)?;
+        let heard = last.heard.filter(|heard| *heard <= floor)?;
+        if last.version <= floor || last.deleted.was == last.stored || took(heard, last.version) > LATE_MAX {
+            return None;
+        }
+        self.sightings.insert(place, Sighting { version: heard, ..last });
+        Some(last.version)
     }
 
     /// What this gateway knows of when a value was made. `own` is the payload's own timestamp.
     ///
-    /// The same bytes keep the version of their first sighting. For others a gateway's note beside the value is believed
-    /// when it is newer than the last sighting; otherwise it is a note about the same bytes of an earlier time, which
-    /// somebody set, replaced, and set again.
+    /// The same bytes keep the version of their first sighting, unless a gateway has noted since that it wrote them anew. For others a gateway's note beside the value is believed
+    /// when it is newer than the last sighting, or they come late after a delete; otherwise it is a note about the same bytes
+    /// of an earlier time, which somebody set, replaced, and set again.
     ///
     /// Says besides whether it is a change that no gateway noted: somebody else's write.
     fn sight(
@@ -156,21 +236,47 @@ impl Appraiser {
         let last = self.sightings.get(&place);
         let (sighting, is_foreign) = match last {
             Some(last) if last.stored == Some(stored) => {
-                let prolonged =
-                    last.lifetime_end.zip(lifetime_end).is_some_and(|(old, new)| new > old.after(PROLONGED));
-                (
-                    if prolonged { Sighting { renewed: now, noticed: now, lifetime_end, ..last } } else { last },
-                    prolonged,
-                )
+                let ends = last.lifetime_end.zip(lifetime_end);
+                let prolonged = ends.is_some_and(|(old, new)| new > old.after(PROLONGED));
+                let anew = payload.stamp.filter(|note| own.is_none() && note.version > last.version);
+                // Another end, or no note any more, is of another write.
+                let same_end =
+                    ends.is_some_and(|(old, new)| new <= old.after(PROLONGED) && old <= new.after(PROLONGED));
+                let is_noted = payload.stamp.is_some_and(|note| note.version == last.version);
+                let last = Sighting { is_own: last.is_own && same_end && is_noted, ..last };
+                let sighting = match anew {
+                    Some(Stamp { version, produced_at, .. }) => {
+                        let (heard, renewed) = (last.heard.max(Some(version)), last.renewed.max(produced_at));
+                        Sighting { version, heard, renewed, noticed: now, lifetime_end, ..last }
+                    }
+                    None if prolonged => Sighting { renewed: now, noticed: now, lifetime_end, ..last },
+                    None => last,
+                };
+                (sighting, prolonged && anew.is_none())
             }
             _ => {
-                let newer = |note: &Stamp| own.is_some() || last.is_none_or(|last| note.version > last.version);
+                let newer = |note: &Stamp| {
+                    own.is_some()
+                        || last.is_none_or(|last| {
+                            note.version > last.version || last.deleted.is_late(note.version, stored, now)
+                        })
+                };
                 let note = payload.stamp.filter(newer);
                 let first_look = if last.is_none() { Version(0) } else { Version(now.micros()) };
                 let version =
                     note.map(|note| note.version).or(own.map(|at| Version(at.micros()))).unwrap_or(first_look);
                 let renewed = note.map_or(now, |note| note.produced_at);
-                (Sighting { stored: Some(stored), version, renewed, noticed: now, lifetime_end }, note.is_none())
+                let sighting = Sighting {
+                    stored: Some(stored),
+                    version,
+                    heard: note.map(|note| note.version),
+                    deleted: last.filter(|last| last.stored.is_none()).map(|last| last.deleted).unwrap_or_default(),
+                    is_own: false,
+                    renewed,
+                    noticed: now,
+                    lifetime_end,
+                };
+                (sighting, note.is_none())
             }
         };
         self.sightings.insert(place, sighting);
@@ -246,5 +352,47 @@ impl Appraise for Appraiser {
             self.history.found(key, tier, What::value(&record));
         }
         Ok(Arc::new(record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::Plain;
+    use crate::record::Kind;
+
+    /// The version of a gateway's bytes, which it wrote at 9 s, and which appear that much later in a tier from where `was`
+    /// was deleted a microsecond after; and whether they count as somebody else's.
+    fn seen_after(pause: Duration, was: Option<&[u8]>) -> (Version, bool) {
+        let (tier, key, written) = (TierName::new("memcached"), Key::new("k").unwrap(), Time::from_micros(9_000_000));
+        let version = Version(written.micros());
+        let note = Stamp { kind: Kind::Real, rank: 0, version, produced_at: written, fresh_until: Time::NEVER };
+        let payload = |bytes: &[u8]| Payload {
+            bytes: bytes.to_vec().into(),
+            flags: 0,
+            remaining: None,
+            stamp: (bytes == b"1").then_some(note),
+        };
+        let appraiser = Appraiser::new(Arc::new(Plain), Arc::new(Policy::with(Vec::new()).unwrap()));
+        let place = (tier.clone(), key.clone());
+        if let Some(was) = was {
+            appraiser.sight(place.clone(), Digest::of(was), &payload(was), None, written);
+        }
+        let floor = Version(version.0 + 1);
+        appraiser.saw_removed(&tier, &key, floor, written.after(Duration::from_micros(1)));
+        let seen = written.after(pause);
+        let (sighting, is_foreign) = appraiser.sight(place, Digest::of(b"1"), &payload(b"1"), None, seen);
+        (sighting.version, is_foreign)
+    }
+
+    #[test]
+    fn a_gateways_write_that_comes_late_after_a_delete_is_told_from_the_same_bytes_set_again() {
+        let (late, anew) =
+            ((Version(9_000_000), false), |pause: Duration| (Version(9_000_000 + pause.as_micros() as u64), true));
+        let later = LATE_MAX + Duration::from_micros(1);
+        assert_eq!(seen_after(LATE_MAX, None), late);
+        assert_eq!(seen_after(LATE_MAX, Some(b"2")), late);
+        assert_eq!(seen_after(later, None), anew(later), "no write takes so long");
+        assert_eq!(seen_after(LATE_MAX, Some(b"1")), anew(LATE_MAX), "it had been there, and was deleted");
     }
 }

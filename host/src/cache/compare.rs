@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::Cache;
-use super::read::{Answer, KEYS_AT_ONCE, PUT_BACK_EVERY, ask};
+use super::mend::PUT_BACK_EVERY;
+use super::read::{Answer, KEYS_AT_ONCE, ask};
 use crate::record::{Digest, Key, Order, TierName, Time};
 
 /// What a tier that holds a lesser value gets until it is looked at again.

@@ -11,6 +11,7 @@ mod compare;
 mod explain;
 mod flight;
 mod history;
+mod mend;
 mod owner;
 mod placeholder;
 mod policy;

@@ -1,31 +1,25 @@
 //! Reading: memory, then one flight per key through the tiers below, and never longer than one deadline.
 //!
 //! Whatever a look below brings is reconciled by [`Order`]: the greatest value is adopted, tiers above the one that had it
-//! get it for its remaining lifetime, and a tier that holds a lesser one gets the greater one back.
+//! get it for its remaining lifetime, a tier that holds a lesser one gets the greater one back, and one that holds what was
+//! deleted is rid of it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::bridge::BridgeCopy;
 use super::flight::{Seat, landed};
+use super::mend::{Lack, Remedy};
 use super::{Cache, Change};
-use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, WriteOutcome};
+use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::{Found, Tier};
 
-/// A greater value is put back into a tier at most once per key and this span: a foreign writer that insists must not make
-/// the gateway fight it at full speed.
-pub(super) const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
-
 /// Keys that a tier is asked for in one call, under one deadline.
 pub(super) const KEYS_AT_ONCE: usize = 64;
-
-/// Below this remaining lifetime a copy is not worth a write, and memcached may end it at once.
-pub(super) const PROMOTED_LIFETIME_MIN: Duration = Duration::from_secs(2);
 
 /// The name of memory among the tiers.
 pub(crate) const MEMORY: &str = "memory";
@@ -111,35 +105,47 @@ impl Cache {
     /// Looks below memory for all of `keys` and reconciles what it finds; [`KEYS_AT_ONCE`] at a time, so that a store that is
     /// slow with many large values still gets through.
     pub async fn refresh(self: &Arc<Self>, keys: &[Key]) -> Vec<Refreshed> {
-        self.refresh_because("look", keys).await
+        let (all, mut lacks) = self.refresh_all("look", keys).await;
+        // A gateway may be about to tell that it wrote the same anew.
+        lacks.retain(|lack| {
+            let waits = matches!(lack.remedy, Remedy::Delete(_));
+            if waits {
+                self.hint_later(&lack.key);
+            }
+            !waits
+        });
+        self.clone().start_to_mend(lacks);
+        all
     }
 
-    /// The same, counted under another reason.
-    pub(super) async fn refresh_because(self: &Arc<Self>, why: &'static str, keys: &[Key]) -> Vec<Refreshed> {
+    /// The same of keys that were hinted at some time ago; what a tier holds though it was deleted is removed, too.
+    pub(super) async fn refresh_again(self: &Arc<Self>, keys: &[Key]) -> Vec<Refreshed> {
+        let (all, lacks) = self.refresh_all("again", keys).await;
+        self.clone().start_to_mend(lacks);
+        all
+    }
+
+    async fn refresh_all(&self, why: &'static str, keys: &[Key]) -> (Vec<Refreshed>, Vec<Lack>) {
         let mut all = Vec::with_capacity(keys.len());
-        let mut copies = Vec::new();
+        let mut lacks = Vec::new();
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            self.refresh_some(why, keys, &mut all, &mut copies).await;
+            self.refresh_some(why, keys, &mut all, &mut lacks).await;
         }
-        if !copies.is_empty() {
-            let cache = self.clone();
-            // Writing copies must not make a reader wait.
-            tokio::spawn(async move { cache.copy(copies).await });
-        }
-        all
+        (all, lacks)
     }
 
-    /// Looks below memory for `keys`, at most [`KEYS_AT_ONCE`], and adopts what is greater; no tier is given a copy. Where one
-    /// holds a lesser value, it is looked at again later: until then whoever writes the greater one may have ended.
+    /// Looks below memory for `keys`, at most [`KEYS_AT_ONCE`], and adopts what is greater; no tier is written. Where one
+    /// holds a lesser value, or a deleted one, it is looked at again later: until then whoever writes the greater one, or
+    /// deletes, may have ended.
     pub(super) async fn look(&self, why: &'static str, keys: &[Key]) -> Vec<Refreshed> {
-        let mut all = Vec::with_capacity(keys.len());
-        let mut copies = Vec::new();
-        self.refresh_some(why, keys, &mut all, &mut copies).await;
-        copies.iter().filter(|copy| copy.why == Why::PutBack).for_each(|copy| self.hint_later(&copy.key));
+        let (all, lacks) = self.refresh_all(why, keys).await;
+        for lack in lacks.iter().filter(|lack| !matches!(lack.remedy, Remedy::Promotion(_))) {
+            self.hint_later(&lack.key);
+        }
         all
     }
 
-    async fn refresh_some(&self, why: &'static str, keys: &[Key], all: &mut Vec<Refreshed>, copies: &mut Vec<Copy>) {
+    async fn refresh_some(&self, why: &'static str, keys: &[Key], all: &mut Vec<Refreshed>, lacks: &mut Vec<Lack>) {
         let (begun, deadline) = (Time::now(), Instant::now() + self.deadline);
         let mut answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, why))).await;
         share_notes(&mut answers, keys.len());
@@ -161,7 +167,12 @@ impl Cache {
                 });
             }
             let answered = failed.len() < self.tiers.len();
-            all.push(self.reconcile(key, now, &seen, bridged, failed, copies));
+            let refreshed = self.reconcile(key, now, &seen, bridged, failed, lacks);
+            // A tier that does not answer may have something newer.
+            if refreshed.found.is_none() && refreshed.failed.is_empty() {
+                self.find_deleted(key, &seen, lacks);
+            }
+            all.push(refreshed);
             if answered {
                 self.looked(key, now);
             }
@@ -257,7 +268,7 @@ impl Cache {
         seen: &[Answer],
         bridged: Option<BridgeCopy>,
         failed: Vec<(TierName, String)>,
-        copies: &mut Vec<Copy>,
+        lacks: &mut Vec<Lack>,
     ) -> Refreshed {
         let known = self.memory.get(key).map(|record| (record, None));
         let found = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
@@ -276,29 +287,42 @@ impl Cache {
             return Refreshed { found: None, failed, moved: false };
         };
         let adopted = place.is_some() && self.adopt(key, &record, now);
-        let before = copies.len();
+        let before = lacks.len();
         // The slowest tier that has it tells how long it still lives for those above.
         let held = seen.iter().enumerate().rev().find_map(|(at, answer)| match answer {
             Answer::Value(same) if same.digest == record.digest && same.version == record.version => Some((at, same)),
             _ => None,
         });
         for (at, answer) in seen.iter().enumerate() {
-            let (record, why) = match (answer, held) {
-                (Answer::Absent, Some((from, held))) if at < from => (held, Why::Promotion),
-                (Answer::Junk, _) => (&record, Why::PutBack),
+            let remedy = match (answer, held) {
+                (Answer::Absent, Some((from, held))) if at < from => Remedy::Promotion(held.clone()),
+                (Answer::Junk, _) => Remedy::PutBack(record.clone()),
                 (Answer::Value(other), _) if is_lesser(other, &record, now) => {
                     // What this gateway wrote itself is only on its way to be replaced.
                     if self.history.writer_of(key, other).is_none() {
                         self.appraiser.symptoms.lesser(key, self.tiers[at].name(), other, &record);
                     }
-                    (&record, Why::PutBack)
+                    Remedy::PutBack(record.clone())
                 }
                 _ => continue,
             };
-            copies.push(Copy { key: key.clone(), record: record.clone(), tier: at, why });
+            lacks.push(Lack { key: key.clone(), tier: at, remedy });
         }
         let tier = place.map_or_else(|| TierName::new(MEMORY), |at| self.tiers[at].name().clone());
-        Refreshed { found: Some((record, tier)), failed, moved: adopted || copies.len() > before }
+        Refreshed { found: Some((record, tier)), failed, moved: adopted || lacks.len() > before }
+    }
+
+    /// Takes note of tiers that hold what was deleted: it was written late, or the delete never reached them. That is certain
+    /// only of what this gateway put there itself, and whose age it knows; anything else may have been set anew.
+    fn find_deleted(&self, key: &Key, seen: &[Answer], lacks: &mut Vec<Lack>) {
+        let Some(floor) = self.floors.get(key) else { return };
+        for (at, answer) in seen.iter().enumerate() {
+            let Answer::Value(record) = answer else { continue };
+            let is_deleted = record.version <= floor && record.version != Version(0);
+            if is_deleted && self.appraiser.is_own(self.tiers[at].name(), key) {
+                lacks.push(Lack { key: key.clone(), tier: at, remedy: Remedy::Delete(floor) });
+            }
+        }
     }
 
     /// Tells when a tier stops answering and when it answers again, and not at every look between.
@@ -332,68 +356,6 @@ impl Cache {
             self.announce(Change::Value(key.clone(), record.clone()));
         }
         changed
-    }
-
-    async fn copy(&self, copies: Vec<Copy>) {
-        join_all(copies.into_iter().map(|copy| self.copy_one(copy))).await;
-    }
-
-    async fn copy_one(&self, Copy { key, record, tier, why }: Copy) {
-        let now = Time::now();
-        let tier = &self.tiers[tier];
-        if record.wire().is_none() || (tier.is_shared() && record.remaining(now) < PROMOTED_LIFETIME_MIN) {
-            return;
-        }
-        if why == Why::PutBack {
-            let place = (key.clone(), tier.name().clone());
-            if self.put_back.get(&place).is_some_and(|last| now.since(last) < PUT_BACK_EVERY) {
-                // Memory may be trusted for long: nobody else would notice that the tier still has the lesser value.
-                return self.hint_later(&key);
-            }
-            self.put_back.insert(place, now);
-        }
-        let outcome = tier.put(&key, &record).await;
-        if outcome == WriteOutcome::Stored {
-            self.appraiser.saw_stored(tier.name(), &key, &record, Time::now());
-        }
-        metrics::copied(why.label(), tier.name(), &outcome);
-        match (why, &outcome) {
-            (Why::PutBack, WriteOutcome::Stored) => {
-                tracing::warn!(%key, tier = %tier.name(), kind = record.kind.as_str(), "a lesser value was found in a tier; the greater one was put back");
-            }
-            (Why::Promotion, WriteOutcome::Stored) => tracing::debug!(%key, tier = %tier.name(), "promoted"),
-            (why, outcome) => {
-                if why == Why::PutBack && matches!(outcome, WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) {
-                    self.hint_later(&key);
-                }
-                tracing::debug!(%key, tier = %tier.name(), outcome = outcome.label(), "{} did not take", why.label())
-            }
-        }
-    }
-}
-
-/// A copy to be written to a tier.
-struct Copy {
-    key: Key,
-    record: Arc<Record>,
-    tier: usize,
-    why: Why,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// A faster tier had nothing.
-    Promotion,
-    /// A tier held a lesser value.
-    PutBack,
-}
-
-impl Why {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Promotion => "promotion",
-            Self::PutBack => "put_back",
-        }
     }
 }
 

@@ -12,7 +12,8 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Cache;
-use super::read::{KEYS_AT_ONCE, PROMOTED_LIFETIME_MIN, ask};
+use super::mend::PROMOTED_LIFETIME_MIN;
+use super::read::{KEYS_AT_ONCE, ask};
 use crate::record::{Key, Kind, Record, Time, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::breaker::probe;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Stamp;
 use crate::record::{Digest, Key, TierName, Version};
 
-/// What a gateway tells of a value that it wrote.
+/// What a gateway tells of a value that it wrote, or was to write when it had already been deleted.
 pub struct Announced {
     /// The gateway's name, see [`canary::gateway`](super::canary::gateway).
     pub gateway: String,
@@ -20,11 +20,13 @@ pub struct Announced {
     pub canonical: Digest,
     /// What it noted beside the value.
     pub stamp: Stamp,
+    /// Whether the tier took it. If not, a delete kept it out; another tier may have it all the same.
+    pub is_stored: bool,
 }
 
 /// Hears of changes. None of these waits.
 pub trait Hear: Send + Sync + 'static {
-    /// Another gateway wrote a value of `key` to `tier`.
+    /// Another gateway wrote a value of `key` to `tier`, or was to.
     fn noted(&self, tier: &TierName, key: &Key, announced: &Announced);
 
     /// `key` may have changed in `tier`.

@@ -194,6 +194,12 @@ impl Memory {
         self.remove_if(key, |record| record.version <= floor)
     }
 
+    /// Removes the record of `key` if it has exactly this version, and raises no floor.
+    pub fn remove_exactly(&self, key: &Key, version: Version) -> DeleteOutcome {
+        let _turn = self.turn(key);
+        self.remove_if(key, |record| record.version == version)
+    }
+
     /// Records held, live or not yet cleared away.
     pub fn entries(&self) -> usize {
         self.entries.len()

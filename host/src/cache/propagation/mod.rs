@@ -27,9 +27,10 @@ pub(super) use neighbours::Neighbours;
 
 use super::flight::landed;
 use super::history::What;
-use super::read::{KEYS_AT_ONCE, MEMORY, PUT_BACK_EVERY};
+use super::mend::PUT_BACK_EVERY;
+use super::read::{KEYS_AT_ONCE, MEMORY};
 use super::{Cache, Change, Read, Refreshed};
-use crate::record::{Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
+use crate::record::{DeleteOutcome, Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::memory::Hit;
 use crate::tier::{Announced, Hear, Lease, Tier};
@@ -51,11 +52,7 @@ struct Ear(Weak<Cache>);
 impl Hear for Ear {
     fn noted(&self, tier: &TierName, key: &Key, announced: &Announced) {
         if let Some(cache) = self.0.upgrade() {
-            let Announced { gateway, stored, bytes_len, canonical, stamp } = announced;
-            cache.tiers.iter().for_each(|tier| tier.note(key, *stored, *canonical, *stamp));
-            let (kind, version) = (stamp.kind, stamp.version);
-            let what = What::Value { kind, version, bytes_len: *bytes_len, repairs: 0 };
-            cache.history.elsewhere(key, gateway, tier, what);
+            cache.noted(tier, key, announced);
         }
     }
 
@@ -148,7 +145,7 @@ impl Cache {
         }
     }
 
-    /// Looks at `key` again after [`PUT_BACK_EVERY`], and gives a tier that still holds a lesser value the greater one. Memory
+    /// Looks at `key` again after [`PUT_BACK_EVERY`], and mends a tier that still holds a lesser or deleted value. Memory
     /// may be trusted for long: nobody else would notice.
     pub(super) fn hint_later(&self, key: &Key) {
         if self.hints.add_later(key).is_err() {
@@ -162,19 +159,22 @@ impl Cache {
         loop {
             ticks.tick().await;
             let keys = self.hints.ripe();
-            let looked = self.refresh_because("again", &keys).await;
+            let looked = self.refresh_again(&keys).await;
             self.repeat_failed(&keys, &looked);
         }
     }
 
-    /// A tier that did not answer may hold a greater value, or a lesser one. Where more keys wait than there is room for,
-    /// everything is looked at once it answers again.
+    /// A tier that did not answer may hold a greater value, or a lesser one.
     fn repeat_failed(&self, keys: &[Key], looked: &[Refreshed]) {
         let failed = keys.iter().zip(looked).filter(|(_, looked)| !looked.failed.is_empty());
-        for (key, _) in failed {
-            if self.hints.add_later(key).is_err() {
-                self.unseen.store(true, Relaxed);
-            }
+        failed.for_each(|(key, _)| self.repeat(key));
+    }
+
+    /// Looks at `key` again a while later. Where more keys wait than there is room for, everything is looked at once a tier
+    /// that did not answer answers again.
+    pub(super) fn repeat(&self, key: &Key) {
+        if self.hints.add_later(key).is_err() {
+            self.unseen.store(true, Relaxed);
         }
     }
 
@@ -255,13 +255,43 @@ impl Cache {
         Ok(())
     }
 
+    /// Takes note of what another gateway wrote to `tier`.
+    pub(super) fn noted(&self, tier: &TierName, key: &Key, announced: &Announced) {
+        let Announced { gateway, stored, bytes_len, canonical, stamp, is_stored } = announced;
+        let (kind, version) = (stamp.kind, stamp.version);
+        for tier in self.tiers.iter() {
+            tier.note(key, *stored, *canonical, *stamp);
+            self.appraiser.heard(tier.name(), key, *stored, version);
+        }
+        if *is_stored {
+            let what = What::Value { kind, version, bytes_len: *bytes_len, repairs: 0 };
+            self.history.elsewhere(key, gateway, tier, what);
+        }
+        self.drop_late(key);
+    }
+
+    /// Where another gateway's write seemed to be later than a delete, only because it came late, readers do not get it any
+    /// longer.
+    fn drop_late(&self, key: &Key) {
+        let Some(floor) = self.floors.get(key) else { return };
+        for tier in self.tiers.iter() {
+            let Some(version) = self.appraiser.was_late(tier.name(), key, floor) else { continue };
+            if self.memory.remove_exactly(key, version) == DeleteOutcome::Deleted {
+                self.announce(Change::Deleted(key.clone(), version));
+            }
+            tracing::debug!(%key, tier = %tier.name(), "what seemed to be newer than a delete is a write from before it");
+            self.hint(key.clone());
+        }
+    }
+
     /// Takes note that another gateway deleted values of `key`. No shared tier is written: that gateway has done it.
-    fn deleted_elsewhere(self: &Arc<Self>, key: &Key, floor: Version) {
+    pub(super) fn deleted_elsewhere(self: &Arc<Self>, key: &Key, floor: Version) {
         self.floors.raise(key, floor);
         self.saw(key, floor);
         let in_memory = self.memory.remove(key, floor);
         self.announce(Change::Deleted(key.clone(), floor));
         tracing::debug!(%key, outcome = in_memory.label(), "deleted through another gateway");
+        self.drop_late(key);
         for (at, tier) in self.tiers.iter().enumerate() {
             tier.raise_floor(key, floor);
             if !tier.is_shared() {

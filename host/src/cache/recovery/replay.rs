@@ -118,6 +118,9 @@ impl Cache {
                 DeleteOutcome::Failed(failure) => return failure.into(),
                 DeleteOutcome::Unknown(why) | DeleteOutcome::Queued(why) => return Failure::passing(why).into(),
                 outcome @ (DeleteOutcome::Deleted | DeleteOutcome::Absent | DeleteOutcome::Superseded) => {
+                    if outcome != DeleteOutcome::Superseded {
+                        self.appraiser.saw_removed(tier.name(), key, floor, Time::now());
+                    }
                     settled = outcome.label();
                 }
             }
@@ -127,8 +130,11 @@ impl Cache {
         if record.remaining(now).is_zero() {
             return Tried::Settled("ended");
         }
-        if self.is_deleted(key, record.version) {
-            return Tried::Settled("superseded");
+        // A tier that is shared keeps out itself what was deleted meanwhile, and tells others that it did.
+        match self.floors.get(key) {
+            Some(floor) if tier.is_shared() => tier.raise_floor(key, floor),
+            Some(floor) if record.version <= floor => return Tried::Settled("superseded"),
+            _ => {}
         }
         match tier.put(key, record).await {
             WriteOutcome::Failed(failure) => failure.into(),

@@ -2,8 +2,8 @@
 
 mod warming;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,18 +12,22 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{
-    Builder, Cache, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Limits, Policy, TierTtls,
+    Builder, Cache, Change, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Limits, Policy,
+    TierTtls,
 };
 use crate::record::{
     DeleteOutcome, Digest, Key, Kind, ReadOutcome, Record, StaleWhy, TierName, Time, Version, WriteOutcome,
 };
-use crate::tier::{Found, Health, Payload, Tier, TierError};
+use crate::tier::{Announced, Found, Health, Payload, Stamp, Tier, TierError};
 
 /// A shared tier that holds one text under every key, and answers when it is let.
 struct Gated {
     name: TierName,
     text: &'static str,
+    /// What a gateway noted beside it.
+    stamp: Mutex<Option<Stamp>>,
     reads: AtomicUsize,
+    deletes: AtomicUsize,
     gate: Semaphore,
 }
 
@@ -74,7 +78,8 @@ impl Tier for Gated {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.expect("never closed").forget();
         let bytes = Bytes::from_static(self.text.as_bytes());
-        let payload = Payload { bytes, flags: 0, remaining: Some(Duration::from_secs(60)), stamp: None };
+        let stamp = *self.stamp.lock().expect("not poisoned");
+        let payload = Payload { bytes, flags: 0, remaining: Some(Duration::from_secs(60)), stamp };
         Ok(keys.iter().map(|_| Some(Found::Shared(payload.clone()))).collect())
     }
 
@@ -83,6 +88,7 @@ impl Tier for Gated {
     }
 
     async fn delete(&self, _: &Key, _: Version) -> DeleteOutcome {
+        self.deletes.fetch_add(1, Ordering::SeqCst);
         DeleteOutcome::Absent
     }
 
@@ -108,8 +114,9 @@ fn cache(memory: Duration) -> (Arc<Cache>, Arc<Gated>) {
         recovery: Limits::default(),
         verify_every: Duration::from_secs(5),
     };
-    let (reads, gate) = (AtomicUsize::new(0), Semaphore::new(0));
-    let tier = Arc::new(Gated { name: TierName::new("redis"), text: "1", reads, gate });
+    let (reads, deletes, gate) = (AtomicUsize::new(0), AtomicUsize::new(0), Semaphore::new(0));
+    let (name, stamp) = (TierName::new("redis"), Mutex::new(None));
+    let tier = Arc::new(Gated { name, text: "1", stamp, reads, deletes, gate });
     (Builder::new(config, Arc::new(Plain)).build(vec![tier.clone()]), tier)
 }
 
@@ -220,6 +227,102 @@ async fn a_look_that_was_under_way_does_not_bring_back_what_was_replaced() {
     tier.gate.add_permits(1);
     look.await.expect("a look");
     assert_eq!(cache.peek(&key()).expect("a value").bytes, "2");
+}
+
+/// The stamp of a value that another gateway wrote as this version.
+fn stamp(version: Version) -> Stamp {
+    let now = Time::now();
+    Stamp { kind: Kind::Real, rank: 0, version, produced_at: now, fresh_until: now.after(Duration::from_secs(60)) }
+}
+
+/// A cache that has found in its tier what seems to be newer than the delete whose floor is told too.
+async fn a_late_write() -> (Arc<Cache>, Arc<Gated>, Arc<Record>, Version) {
+    let (cache, tier) = cache(Duration::from_secs(60));
+    cache.appraiser.saw_removed(&tier.name, &key(), Version(0), Time::now());
+    tier.gate.add_permits(1);
+    let late = cache.get(&key()).await.record.expect("what seems to be new");
+    let floor = Version(late.version.0 - 1);
+    (cache, tier, late, floor)
+}
+
+/// Another gateway tells that it was to write `record` as `version`, when it had been deleted.
+fn told(record: &Record, version: Version) -> Announced {
+    let (stored, canonical, stamp) = (record.digest, record.digest, stamp(version));
+    Announced { gateway: "other".to_owned(), stored, bytes_len: 1, canonical, stamp, is_stored: false }
+}
+
+#[tokio::test]
+async fn a_write_that_comes_late_does_not_stay_though_it_seemed_to_be_newer_than_the_delete() {
+    let (cache, tier, late, floor) = a_late_write().await;
+    cache.floors.raise(&key(), floor);
+    let mut changes = cache.changes.subscribe();
+    cache.noted(&tier.name, &key(), &told(&late, floor));
+    assert!(cache.peek(&key()).is_none());
+    assert!(matches!(changes.try_recv(), Ok(Change::Deleted(_, version)) if version == late.version));
+    assert!(cache.history.of(&key()).iter().all(|written| !written.from.contains("other")), "no tier stored it");
+
+    // A look does not bring it back, and leaves it to whoever wrote it to remove it.
+    tier.gate.add_permits(1);
+    assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
+    tokio::task::yield_now().await;
+    assert_eq!(tier.deletes.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_a_gateway_wrote_late_it_removes_itself_once_nobody_can_be_about_to_write_it_anew() {
+    let (cache, tier, late, floor) = a_late_write().await;
+    cache.appraiser.saw_stored(&tier.name, &key(), &Record { version: floor, ..(*late).clone() }, Time::now());
+    *tier.stamp.lock().expect("not poisoned") = Some(stamp(floor));
+    cache.deleted_elsewhere(&key(), late.version);
+    tier.gate.add_permits(2);
+    assert!(cache.get(&key()).await.record.is_none());
+    assert_eq!((cache.hints.ripe(), tier.deletes.load(Ordering::SeqCst)), (vec![key()], 0));
+    assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
+    while tier.deletes.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_set_again_where_a_gateway_had_put_it_is_left_to_whoever_set_it() {
+    let (cache, tier, late, floor) = a_late_write().await;
+    let lifetime_end = late.lifetime_end.after(Duration::from_secs(60));
+    let record = Record { version: floor, lifetime_end, ..(*late).clone() };
+    cache.appraiser.saw_stored(&tier.name, &key(), &record, Time::now());
+    *tier.stamp.lock().expect("not poisoned") = Some(stamp(floor));
+    cache.deleted_elsewhere(&key(), late.version);
+    tier.gate.add_permits(1);
+    assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
+    tokio::task::yield_now().await;
+    assert_eq!(tier.deletes.load(Ordering::SeqCst), 0, "its life has another end");
+}
+
+#[tokio::test]
+async fn bytes_that_a_gateway_wrote_anew_after_a_delete_that_was_not_seen_are_its_new_value() {
+    let (cache, tier, seen, _) = a_late_write().await;
+    cache.deleted_elsewhere(&key(), seen.version);
+    let anew = Version(seen.version.0 + 1);
+    *tier.stamp.lock().expect("not poisoned") = Some(stamp(anew));
+    tier.gate.add_permits(1);
+    assert_eq!(cache.get(&key()).await.record.expect("the new value").version, anew);
+}
+
+#[tokio::test]
+async fn what_is_heard_of_first_and_deleted_then_was_late_too() {
+    let (cache, tier, late, floor) = a_late_write().await;
+    cache.noted(&tier.name, &key(), &told(&late, floor));
+    assert!(cache.peek(&key()).is_some());
+    cache.deleted_elsewhere(&key(), floor);
+    assert!(cache.peek(&key()).is_none());
+}
+
+#[tokio::test]
+async fn bytes_that_a_gateway_wrote_after_the_delete_too_are_not_late() {
+    let (cache, tier, late, floor) = a_late_write().await;
+    cache.floors.raise(&key(), floor);
+    cache.noted(&tier.name, &key(), &told(&late, late.version));
+    cache.noted(&tier.name, &key(), &told(&late, floor));
+    assert!(cache.peek(&key()).is_some(), "the older write is told of later");
 }
 
 #[tokio::test]

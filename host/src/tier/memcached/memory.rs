@@ -74,7 +74,12 @@ impl Memories {
     }
 
     /// The same of a record that is not at hand; `canonical` is its digest.
+    ///
+    /// Of two notes about the same bytes the one of the later write counts, whichever is heard of first.
     pub fn note_stamp(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp) {
+        if self.noted(key, stored).is_some_and(|noted| noted.stamp.version > stamp.version) {
+            return;
+        }
         self.stamps.insert((key.clone(), stored), Noted { stamp, canonical });
     }
 

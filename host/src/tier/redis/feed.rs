@@ -148,10 +148,13 @@ impl Redis {
         match (is_own, Key::new(key), floor) {
             (true, ..) => {}
             (_, Ok(key), None) => {
-                if let Some(announced) = announced(entry, gateway) {
-                    hear.noted(&self.name, &key, &announced);
+                let announced = announced(entry, gateway);
+                if let Some(announced) = &announced {
+                    hear.noted(&self.name, &key, announced);
                 }
-                hear.changed(&self.name, key);
+                if announced.is_none_or(|announced| announced.is_stored) {
+                    hear.changed(&self.name, key);
+                }
             }
             (_, Ok(key), Some(Some(floor))) => hear.deleted(&self.name, key, floor, &gateway),
             (_, Err(error), _) => tracing::warn!(tier = %self.name, %error, "a change was announced of what is no key"),
@@ -203,5 +206,6 @@ fn announced(entry: &StreamId, gateway: String) -> Option<Announced> {
         bytes_len: entry.get("bytes")?,
         canonical: digest("digest")?,
         stamp: noted(&stamp)?,
+        is_stored: entry.get::<String>("barred").is_none(),
     })
 }

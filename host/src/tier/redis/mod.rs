@@ -30,8 +30,8 @@ use super::canary;
 use super::contest::shared_wire;
 use super::shared::Shared;
 use super::{
-    Appraise, Breakers, CAS_ROUNDS_MAX, Clock, EXAMINATION_MAX, Examination, FLOOR_KEPT, Found, Health, Hear, Payload,
-    Side, Stamp, Tier, TierError, Unworthy,
+    Appraise, Breakers, CAS_ROUNDS_MAX, Clock, EXAMINATION_MAX, Examination, FLOOR_KEPT, Floors, Found, Health, Hear,
+    Payload, Side, Stamp, Tier, TierError, Unworthy,
 };
 use crate::record::{
     DeleteOutcome, Digest, Key, Kind, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome,
@@ -89,6 +89,8 @@ pub struct Redis {
     appraise: Arc<dyn Appraise>,
     link: Link,
     breakers: Breakers,
+    /// Deletes that this gateway knows of. The server has its own, and loses them when it comes back empty.
+    floors: Floors,
     /// Tells what this gateway announces from what others do.
     gateway: String,
 }
@@ -199,7 +201,7 @@ impl Redis {
         let mut id = [0; 8];
         getrandom::fill(&mut id).map_err(|error| TierError::Connect(format!("no randomness for an id: {error}")))?;
         let gateway = format!("{:016x}", u64::from_be_bytes(id));
-        Ok(Self { name, config, appraise, link, breakers, gateway })
+        Ok(Self { name, config, appraise, link, breakers, floors: Floors::default(), gateway })
     }
 
     /// Puts one question on the connection and waits for the answer until `until`.
@@ -258,6 +260,7 @@ impl Redis {
             script.arg(record.kind.digit()).arg(format!("{:03}", record.rank)).arg(moment(record.soft_expiry));
             script.arg(record.version.hex()).arg(record.digest.hex()).arg(moment(record.produced_at));
             script.arg(stored.hex()).arg(&judgement.sha1).arg(judgement.order_text());
+            script.arg(self.floors.get(key).map_or_else(String::new, |floor| floor.hex()));
             self.name_announcer(&mut script, key);
             let answer = self.run(until, &script).await?;
             match answer.word.as_str() {
@@ -426,9 +429,14 @@ fn delete_outcome(result: Result<DeleteOutcome, Unanswered>) -> DeleteOutcome {
 }
 
 /// The note, if it is complete and about these bytes.
+///
+/// A script that deletes takes the value with it, and none stores one below the floor: bytes whose note is below it were set
+/// again by somebody else.
 fn stamp(note: &[Option<String>], bytes: &[u8]) -> Option<Stamp> {
-    let [note @ .., Some(sha1)] = note else { return None };
-    if Digest::from_hex(sha1)? == Digest::of(bytes) { noted(note) } else { None }
+    let [note @ .., Some(sha1), floor] = note else { return None };
+    let floor = floor.as_deref().and_then(Version::from_hex);
+    let stamp = noted(note).filter(|stamp| floor.is_none_or(|floor| stamp.version > floor))?;
+    (Digest::from_hex(sha1)? == Digest::of(bytes)).then_some(stamp)
 }
 
 /// Kind, rank, fresh, version and produced, as a note has them.
@@ -484,7 +492,12 @@ impl Tier for Redis {
     }
 
     async fn delete(&self, key: &Key, floor: Version) -> DeleteOutcome {
+        self.floors.raise(key, floor);
         delete_outcome(self.breakers.write.call(self.remove(key, floor, self.until())).await)
+    }
+
+    fn raise_floor(&self, key: &Key, floor: Version) {
+        self.floors.raise(key, floor);
     }
 
     async fn delete_exact(&self, key: &Key, stored: Digest) -> DeleteOutcome {

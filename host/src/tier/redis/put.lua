@@ -15,7 +15,8 @@ local value_key, note_key = KEYS[1], KEYS[2]
 local value, life_ms, note_life_ms, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local kind, rank, fresh_until, version, digest, produced_at = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local stored_sha, judged_sha, judged_order = ARGV[11], ARGV[12], ARGV[13]
-local gateway, gateway_name, announced_max = ARGV[14], ARGV[15], ARGV[16]
+local known_floor = ARGV[14] -- of a delete that the gateway knows of, and this server may not know, or not know yet
+local gateway, gateway_name, announced_max = ARGV[15], ARGV[16], ARGV[17]
 
 local function order_of(kind, rank, fresh_until, version, digest)
   if fresh_until <= now then rank = '000' end
@@ -37,7 +38,16 @@ local held = redis.call('GET', value_key)
 local note = redis.call('HMGET', note_key, 'kind', 'rank', 'fresh', 'version', 'digest', 'sha1', 'floor')
 local note_kind, note_version, note_sha, floor = note[1], note[4], note[6], note[7]
 
-if floor and version <= floor then return {'superseded', '', 0} end
+local function announce_value(...)
+  announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'bytes', #value, 'kind', kind, 'rank', rank,
+    'fresh', fresh_until, 'version', version, 'digest', digest, 'produced', produced_at, 'sha1', stored_sha, ...)
+end
+
+if floor and version <= floor or version <= known_floor then
+  -- Another store may have taken it, from where others would take it for newer than the delete.
+  announce_value('barred', '1')
+  return {'superseded', '', 0}
+end
 
 if held then
   local held_sha = redis.sha1hex(held)
@@ -76,6 +86,5 @@ end
 redis.call('SET', value_key, value, 'PX', life_ms)
 write_note()
 redis.call('PEXPIRE', note_key, note_life_ms)
-announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'bytes', #value, 'kind', kind, 'rank', rank,
-  'fresh', fresh_until, 'version', version, 'digest', digest, 'produced', produced_at, 'sha1', stored_sha)
+announce_value()
 return {'stored', '', 0}

@@ -10,7 +10,7 @@ for i = 1, #KEYS, 2 do
   -- A list or a hash is there, which is no value of any key: as bytes that no codec accepts it is seen and reported, and
   -- the other keys are answered all the same.
   if type(held) == 'table' and held.err then held = '' end
-  local note = redis.pcall('HMGET', KEYS[i + 1], 'kind', 'rank', 'fresh', 'version', 'produced', 'sha1')
+  local note = redis.pcall('HMGET', KEYS[i + 1], 'kind', 'rank', 'fresh', 'version', 'produced', 'sha1', 'floor')
   if note.err then note = {} end
   answers[#answers + 1] = {held, redis.call('PTTL', KEYS[i]), note}
 end

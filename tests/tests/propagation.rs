@@ -13,8 +13,12 @@ use tiergate_tests::{
 const TRUSTING: &str = "ttl = [{ pattern = \"shared:*\", memory = \"1h\", redis = \"1h\", memcached = \"1h\" }]";
 
 async fn gateway(memcached: &Memcached, redis: &Redis) -> Gateway {
+    gateway_over(memcached.url(), redis).await
+}
+
+async fn gateway_over(memcached: String, redis: &Redis) -> Gateway {
     let config = format!("{TRUSTING}\n{NO_TASKS}");
-    Gateway::with().tier(memcached.url()).tier(redis.url()).config(&config).start().await
+    Gateway::with().tier(memcached).tier(redis.url()).config(&config).start().await
 }
 
 /// A value, and the later the greater.
@@ -107,9 +111,7 @@ async fn a_delete_that_a_gateway_could_not_carry_out_before_it_ended_is_carried_
     let (memcached, redis) = (Memcached::start().await, Redis::start().await);
     let ours = gateway(&memcached, &redis).await;
     let to_memcached = Proxy::start(memcached.port()).await;
-    let config = format!("{TRUSTING}\n{NO_TASKS}");
-    let near = format!("memcached://{}", to_memcached.address());
-    let other = Gateway::with().tier(near).tier(redis.url()).config(&config).start().await;
+    let other = gateway_over(format!("memcached://{}", to_memcached.address()), &redis).await;
     hears(&ours, &other).await;
     assert_eq!(ours.put("shared:a", value(1)).await.status, 200);
     reads(&other, "shared:a", &value(1)).await;

@@ -192,7 +192,7 @@ impl Appraiser {
 
     /// Whether what was last seen in a tier is what this gateway put there, and nobody was seen to have written it again.
     pub fn is_own(&self, tier: &TierName, key: &Key) -> bool {
-        self.sightings.get(&(tier.clone(), key.clone())).is_some_and(|last| last.stored.is_some() && last.is_own)
+        self.sightings.get(&(tier.clone(), key.clone())).is_some_and(|last| last.is_own)
     }
 
     /// Takes note that a gateway gave this version to these bytes when it wrote them.
@@ -219,9 +219,9 @@ impl Appraiser {
 
     /// What this gateway knows of when a value was made. `own` is the payload's own timestamp.
     ///
-    /// The same bytes keep the version of their first sighting, unless a gateway has noted since that it wrote them anew. For others a gateway's note beside the value is believed
-    /// when it is newer than the last sighting, or they come late after a delete; otherwise it is a note about the same bytes
-    /// of an earlier time, which somebody set, replaced, and set again.
+    /// The same bytes keep the version of their first sighting, unless a gateway has noted since that it wrote them anew. For
+    /// others a gateway's note beside the value is believed when it is newer than the last sighting, or they come late after
+    /// a delete; otherwise it is a note about the same bytes of an earlier time, which somebody set, replaced, and set again.
     ///
     /// Says besides whether it is a change that no gateway noted: somebody else's write.
     fn sight(
@@ -240,8 +240,7 @@ impl Appraiser {
                 let prolonged = ends.is_some_and(|(old, new)| new > old.after(PROLONGED));
                 let anew = payload.stamp.filter(|note| own.is_none() && note.version > last.version);
                 // Another end, or no note any more, is of another write.
-                let same_end =
-                    ends.is_some_and(|(old, new)| new <= old.after(PROLONGED) && old <= new.after(PROLONGED));
+                let same_end = !prolonged && ends.is_some_and(|(old, new)| old <= new.after(PROLONGED));
                 let is_noted = payload.stamp.is_some_and(|note| note.version == last.version);
                 let last = Sighting { is_own: last.is_own && same_end && is_noted, ..last };
                 let sighting = match anew {

@@ -15,7 +15,7 @@ use crate::tier::Tier;
 pub(super) const PUT_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// Below this remaining lifetime a copy is not worth a write, and memcached may end it at once.
-pub(super) const PROMOTED_LIFETIME_MIN: Duration = Duration::from_secs(2);
+const PROMOTED_LIFETIME_MIN: Duration = Duration::from_secs(2);
 
 /// A tier that lacks something.
 pub(super) struct Lack {
@@ -39,9 +39,10 @@ pub(super) enum Remedy {
 
 impl Cache {
     /// Begins to give tiers what they lack.
-    pub(super) fn start_to_mend(self: Arc<Self>, lacks: Vec<Lack>) {
+    pub(super) fn start_to_mend(self: &Arc<Self>, lacks: Vec<Lack>) {
         if !lacks.is_empty() {
-            tokio::spawn(async move { self.mend(lacks).await });
+            let cache = self.clone();
+            tokio::spawn(async move { cache.mend(lacks).await });
         }
     }
 
@@ -118,7 +119,14 @@ impl Cache {
         true
     }
 
-    async fn copy(&self, why: &'static str, tier: &Arc<dyn Tier>, key: &Key, record: &Record) -> WriteOutcome {
+    /// Writes `record` to a tier that lacks it; `why` is for the metrics.
+    pub(super) async fn copy(
+        &self,
+        why: &'static str,
+        tier: &Arc<dyn Tier>,
+        key: &Key,
+        record: &Record,
+    ) -> WriteOutcome {
         let outcome = tier.put(key, record).await;
         if outcome == WriteOutcome::Stored {
             self.appraiser.saw_stored(tier.name(), key, record, Time::now());
@@ -128,6 +136,7 @@ impl Cache {
     }
 }
 
-fn is_worth_a_copy(tier: &Arc<dyn Tier>, record: &Record) -> bool {
+/// Whether `record` can be written to a tier, and lives long enough.
+pub(super) fn is_worth_a_copy(tier: &Arc<dyn Tier>, record: &Record) -> bool {
     record.wire().is_some() && (!tier.is_shared() || record.remaining(Time::now()) >= PROMOTED_LIFETIME_MIN)
 }

@@ -105,23 +105,19 @@ impl Cache {
     /// Looks below memory for all of `keys` and reconciles what it finds; [`KEYS_AT_ONCE`] at a time, so that a store that is
     /// slow with many large values still gets through.
     pub async fn refresh(self: &Arc<Self>, keys: &[Key]) -> Vec<Refreshed> {
-        let (all, mut lacks) = self.refresh_all("look", keys).await;
+        let (all, lacks) = self.refresh_all("look", keys).await;
         // A gateway may be about to tell that it wrote the same anew.
-        lacks.retain(|lack| {
-            let waits = matches!(lack.remedy, Remedy::Delete(_));
-            if waits {
-                self.hint_later(&lack.key);
-            }
-            !waits
-        });
-        self.clone().start_to_mend(lacks);
+        let (deletes, copies): (Vec<_>, Vec<_>) =
+            lacks.into_iter().partition(|lack| matches!(lack.remedy, Remedy::Delete(_)));
+        deletes.iter().for_each(|lack| self.hint_later(&lack.key));
+        self.start_to_mend(copies);
         all
     }
 
     /// The same of keys that were hinted at some time ago; what a tier holds though it was deleted is removed, too.
     pub(super) async fn refresh_again(self: &Arc<Self>, keys: &[Key]) -> Vec<Refreshed> {
         let (all, lacks) = self.refresh_all("again", keys).await;
-        self.clone().start_to_mend(lacks);
+        self.start_to_mend(lacks);
         all
     }
 

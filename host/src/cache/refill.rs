@@ -12,10 +12,9 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Cache;
-use super::mend::PROMOTED_LIFETIME_MIN;
+use super::mend::is_worth_a_copy;
 use super::read::{KEYS_AT_ONCE, ask};
 use crate::record::{Key, Kind, Record, Time, WriteOutcome};
-use crate::telemetry::metrics;
 use crate::tier::breaker::probe;
 use crate::tier::{Found, Tier, TierError, canary};
 
@@ -94,9 +93,7 @@ impl Cache {
             known.extend(other.own(now).await?);
         }
         known.extend(self.memory.all_live(now));
-        let is_worth = |record: &Record| {
-            record.kind == Kind::Real && record.wire().is_some() && record.remaining(now) >= PROMOTED_LIFETIME_MIN
-        };
+        let is_worth = |record: &Record| record.kind == Kind::Real && is_worth_a_copy(tier, record);
         Ok(known.into_iter().filter(|(key, record)| is_worth(record) && !canary::is_canary(key)).collect())
     }
 
@@ -111,15 +108,12 @@ impl Cache {
             ask(tier, &keys, Instant::now() + self.deadline, "refill").await.map_err(TierError::Broken)?;
         let absent = some.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(known, _)| known);
         let puts =
-            join_all(absent.map(|(key, record)| async move { (key, record, tier.put(key, record).await) })).await;
+            join_all(absent.map(|(key, record)| async move { (key, self.copy("refill", tier, key, record).await) }));
+        let puts = puts.await;
         refilled.already_there += some.len() - puts.len();
-        for (key, record, outcome) in puts {
-            metrics::copied("refill", tier.name(), &outcome);
+        for (key, outcome) in puts {
             match outcome {
-                WriteOutcome::Stored => {
-                    refilled.stored += 1;
-                    self.appraiser.saw_stored(tier.name(), key, record, Time::now());
-                }
+                WriteOutcome::Stored => refilled.stored += 1,
                 WriteOutcome::Superseded | WriteOutcome::Refused(_) => refilled.already_there += 1,
                 WriteOutcome::Failed(failure) => return Err(TierError::Broken(failure.to_string())),
                 WriteOutcome::Unknown(why) => return Err(TierError::Broken(why)),

@@ -153,6 +153,14 @@ impl Cache {
         }
     }
 
+    /// The same where the next look may find no more than the last. Where more keys wait than there is room for, that is
+    /// no reason to distrust memory at once: everything is looked at when a tier that did not answer answers again.
+    pub(super) fn repeat(&self, key: &Key) {
+        if self.hints.add_later(key).is_err() {
+            self.unseen.store(true, Relaxed);
+        }
+    }
+
     async fn look_again(self: &Arc<Self>) {
         let mut ticks = interval(PUT_BACK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,14 +176,6 @@ impl Cache {
     fn repeat_failed(&self, keys: &[Key], looked: &[Refreshed]) {
         let failed = keys.iter().zip(looked).filter(|(_, looked)| !looked.failed.is_empty());
         failed.for_each(|(key, _)| self.repeat(key));
-    }
-
-    /// Looks at `key` again a while later. Where more keys wait than there is room for, everything is looked at once a tier
-    /// that did not answer answers again.
-    pub(super) fn repeat(&self, key: &Key) {
-        if self.hints.add_later(key).is_err() {
-            self.unseen.store(true, Relaxed);
-        }
     }
 
     /// Takes note that a tier answers again.

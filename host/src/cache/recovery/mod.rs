@@ -45,6 +45,7 @@ impl Cache {
             };
             if let Some(floor) = wish.floor {
                 self.floors.raise(&key, floor);
+                self.tiers.iter().for_each(|tier| tier.raise_floor(&key, floor));
                 self.saw(&key, floor);
             }
             known.extend(wish.record.clone().map(|record| (key.clone(), record)));

@@ -131,10 +131,8 @@ impl Cache {
             return Tried::Settled("ended");
         }
         // A tier that is shared keeps out itself what was deleted meanwhile, and tells others that it did.
-        match self.floors.get(key) {
-            Some(floor) if tier.is_shared() => tier.raise_floor(key, floor),
-            Some(floor) if record.version <= floor => return Tried::Settled("superseded"),
-            _ => {}
+        if !tier.is_shared() && self.is_deleted(key, record.version) {
+            return Tried::Settled("superseded");
         }
         match tier.put(key, record).await {
             WriteOutcome::Failed(failure) => failure.into(),

@@ -53,8 +53,8 @@ struct Sighting {
     heard: Option<Version>,
     /// What was gone before that.
     deleted: Deleted,
-    /// Whether this gateway put these bytes there, and they were not seen to be written again.
-    is_own: bool,
+    /// Whether a gateway is known to have put these bytes there, and they were not seen to be written again.
+    is_gateways: bool,
     /// When it was made, or written again, as far as that is known.
     renewed: Time,
     /// When this gateway saw the change, or made it, by its own clock.
@@ -150,7 +150,7 @@ impl Appraiser {
             version,
             heard: None,
             deleted,
-            is_own: false,
+            is_gateways: false,
             renewed: now,
             noticed: now,
             lifetime_end: None,
@@ -182,7 +182,7 @@ impl Appraiser {
             version: record.version,
             heard: Some(record.version),
             deleted: Deleted::default(),
-            is_own: true,
+            is_gateways: true,
             renewed: now,
             noticed: now,
             lifetime_end,
@@ -190,9 +190,9 @@ impl Appraiser {
         self.sightings.insert((tier.clone(), key.clone()), sighting);
     }
 
-    /// Whether what was last seen in a tier is what this gateway put there, and nobody was seen to have written it again.
-    pub fn is_own(&self, tier: &TierName, key: &Key) -> bool {
-        self.sightings.get(&(tier.clone(), key.clone())).is_some_and(|last| last.is_own)
+    /// Whether what was last seen in a tier is known to be what a gateway put there, and nobody was seen to have written it again.
+    pub fn is_gateways(&self, tier: &TierName, key: &Key) -> bool {
+        self.sightings.get(&(tier.clone(), key.clone())).is_some_and(|last| last.is_gateways)
     }
 
     /// Takes note that a gateway gave this version to these bytes when it wrote them.
@@ -213,7 +213,7 @@ impl Appraiser {
         if last.version <= floor || last.deleted.was == last.stored || took(heard, last.version) > LATE_MAX {
             return None;
         }
-        self.sightings.insert(place, Sighting { version: heard, ..last });
+        self.sightings.insert(place, Sighting { version: heard, is_gateways: true, ..last });
         Some(last.version)
     }
 
@@ -242,7 +242,7 @@ impl Appraiser {
                 // Another end, or no note any more, is of another write.
                 let same_end = !prolonged && ends.is_some_and(|(old, new)| old <= new.after(PROLONGED));
                 let is_noted = payload.stamp.is_some_and(|note| note.version == last.version);
-                let last = Sighting { is_own: last.is_own && same_end && is_noted, ..last };
+                let last = Sighting { is_gateways: last.is_gateways && same_end && is_noted, ..last };
                 let sighting = match anew {
                     Some(Stamp { version, produced_at, .. }) => {
                         let (heard, renewed) = (last.heard.max(Some(version)), last.renewed.max(produced_at));
@@ -254,11 +254,9 @@ impl Appraiser {
                 (sighting, prolonged && anew.is_none())
             }
             _ => {
+                let is_late = |note: &Stamp| last.is_some_and(|last| last.deleted.is_late(note.version, stored, now));
                 let newer = |note: &Stamp| {
-                    own.is_some()
-                        || last.is_none_or(|last| {
-                            note.version > last.version || last.deleted.is_late(note.version, stored, now)
-                        })
+                    own.is_some() || last.is_none_or(|last| note.version > last.version) || is_late(note)
                 };
                 let note = payload.stamp.filter(newer);
                 let first_look = if last.is_none() { Version(0) } else { Version(now.micros()) };
@@ -270,7 +268,8 @@ impl Appraiser {
                     version,
                     heard: note.map(|note| note.version),
                     deleted: last.filter(|last| last.stored.is_none()).map(|last| last.deleted).unwrap_or_default(),
-                    is_own: false,
+                    // A payload that tells its own time is the same value whenever it is set.
+                    is_gateways: note.is_some_and(|note| own.is_some() || is_late(&note)),
                     renewed,
                     noticed: now,
                     lifetime_end,
@@ -381,6 +380,7 @@ mod tests {
         appraiser.saw_removed(&tier, &key, floor, written.after(Duration::from_micros(1)));
         let seen = written.after(pause);
         let (sighting, is_foreign) = appraiser.sight(place, Digest::of(b"1"), &payload(b"1"), None, seen);
+        assert_eq!(sighting.is_gateways, !is_foreign);
         (sighting.version, is_foreign)
     }
 

@@ -309,13 +309,14 @@ impl Cache {
     }
 
     /// Takes note of tiers that hold what was deleted: it was written late, or the delete never reached them. That is certain
-    /// only of what this gateway put there itself, and whose age it knows; anything else may have been set anew.
+    /// only of what a gateway is known to have put there, this one or one that may have ended. Anything else may have been set
+    /// anew.
     fn find_deleted(&self, key: &Key, seen: &[Answer], lacks: &mut Vec<Lack>) {
         let Some(floor) = self.floors.get(key) else { return };
         for (at, answer) in seen.iter().enumerate() {
             let Answer::Value(record) = answer else { continue };
             let is_deleted = record.version <= floor && record.version != Version(0);
-            if is_deleted && self.appraiser.is_own(self.tiers[at].name(), key) {
+            if is_deleted && self.appraiser.is_gateways(self.tiers[at].name(), key) {
                 lacks.push(Lack { key: key.clone(), tier: at, remedy: Remedy::Delete(floor) });
             }
         }

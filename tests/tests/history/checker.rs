@@ -1,6 +1,6 @@
 //! What a history must keep to. It knows neither servers nor gateways: only what was asked, answered, and done to stores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A shared store by its name in answers.
@@ -28,6 +28,18 @@ pub struct Write {
     pub stored: Vec<Store>,
 }
 
+/// A delete through a gateway. Which versions it was to remove, the gateway decided while it was asked.
+#[derive(Clone, Debug)]
+pub struct Delete {
+    pub key: usize,
+    /// It was to remove these for certain: what was written before it was asked for. Microseconds since 1970.
+    pub certainly: u64,
+    /// It was not to remove what is newer: it had been answered by then, or whoever was asked had ended.
+    pub at_most: u64,
+    /// Whether the answer says of all stores that they are rid of it, or will be.
+    pub promised: bool,
+}
+
 /// A read that was answered; `None`: with no value.
 #[derive(Clone, Debug)]
 pub struct Read {
@@ -41,6 +53,8 @@ pub struct Read {
 #[derive(Default)]
 pub struct History {
     pub writes: Vec<Write>,
+    /// Of keys that nobody but the gateways writes.
+    pub deletes: Vec<Delete>,
     pub reads: Vec<Read>,
     /// When a store lost what it held, from its end to its new beginning.
     pub emptied: Vec<(Store, Moment)>,
@@ -51,8 +65,10 @@ pub struct History {
 /// A rule that was broken, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// A reader got a lesser value than before, or none.
+    /// A reader got a lesser value than before, or none though nobody had deleted it.
     WentBack(String),
+    /// What a delete was to remove is there at the end.
+    CameBack(String),
     /// A value that a living store had stored is not there at the end, nor is a greater one.
     Lost(String),
     /// At the end not all hold the same.
@@ -63,6 +79,7 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WentBack(how) => write!(f, "went back: {how}"),
+            Self::CameBack(what) => write!(f, "came back: {what}"),
             Self::Lost(what) => write!(f, "lost: {what}"),
             Self::Disagree(who) => write!(f, "disagree: {who}"),
         }
@@ -74,16 +91,21 @@ impl History {
     pub fn check(&self) -> Vec<Broken> {
         let mut broken = self.check_readers();
         broken.extend(self.check_losses());
+        broken.extend(self.check_deletes());
         broken.extend(self.disagreements());
         broken
     }
 
-    /// For a reader values never get less, and real data never becomes a placeholder or nothing.
+    /// For a reader values never get less, and real data never becomes a placeholder, or nothing unless it may be deleted.
     fn check_readers(&self) -> Vec<Broken> {
         let mut greatest: BTreeMap<(&str, usize), Seen> = BTreeMap::new();
         let mut broken = Vec::new();
+        let deleted: BTreeSet<_> = self.deletes.iter().map(|delete| delete.key).collect();
         for Read { session, key, value } in &self.reads {
             let before = greatest.get(&(session, *key)).copied();
+            if value.is_none() && deleted.contains(key) {
+                continue;
+            }
             if *value < before {
                 broken.push(Broken::WentBack(format!("{session}, key {key}: {value:?} after {before:?}")));
             } else if let Some(value) = value {
@@ -93,7 +115,8 @@ impl History {
         broken
     }
 
-    /// What a store has stored is there at the end, or a greater value, unless all stores that had it have lost it since.
+    /// What a store has stored is there at the end, or a greater value, unless all stores that had it have lost it since, or it
+    /// may have been deleted.
     fn check_losses(&self) -> Vec<Broken> {
         let survives = |write: &Write| {
             let is_kept = |store: &Store| !self.emptied.iter().any(|(lost, at)| lost == store && *at >= write.begun);
@@ -102,13 +125,29 @@ impl History {
         let is_lost = |write: &&Write| {
             self.last.iter().any(|(_, key, value)| *key == write.key && value.is_none_or(|value| value < write.value))
         };
-        let lost = self.writes.iter().filter(|write| survives(write)).filter(is_lost);
+        let is_deleted = |write: &Write| {
+            self.deletes.iter().any(|delete| delete.key == write.key && write.value.version <= delete.at_most)
+        };
+        let lost = self.writes.iter().filter(|write| survives(write) && !is_deleted(write)).filter(is_lost);
         lost.map(|write| Broken::Lost(format!("{write:?}, of {:?}", self.holders(write.key)))).collect()
+    }
+
+    /// What a delete that was promised was to remove is nowhere at the end.
+    fn check_deletes(&self) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        for delete in self.deletes.iter().filter(|delete| delete.promised) {
+            let back = |(_, key, value): &&(String, usize, Option<Seen>)| {
+                *key == delete.key && value.is_some_and(|value| value.version <= delete.certainly)
+            };
+            broken
+                .extend(self.last.iter().find(back).map(|back| Broken::CameBack(format!("{back:?} after {delete:?}"))));
+        }
+        broken
     }
 
     /// The keys of which not all hold the same at the end.
     pub fn disagreements(&self) -> Vec<Broken> {
-        let keys: std::collections::BTreeSet<_> = self.last.iter().map(|(_, key, _)| *key).collect();
+        let keys: BTreeSet<_> = self.last.iter().map(|(_, key, _)| *key).collect();
         let disagrees = |key: &usize| {
             let mut values = self.last.iter().filter(|(_, of, _)| of == key).map(|(_, _, value)| value);
             let first = values.next();
@@ -183,6 +222,31 @@ mod tests {
         assert_eq!(check(&["redis"], &[("redis", 200)]), 0);
         assert_eq!(check(&["redis", "memcached"], &[("redis", 200)]), 1, "the other one lived");
         assert_eq!(check(&[], &[]), 0, "nobody said that it was stored");
+    }
+
+    #[test]
+    fn what_may_have_been_deleted_is_not_lost_and_what_was_must_not_come_back() {
+        let check = |held: Option<Seen>, promised: bool| {
+            let history = History {
+                writes: vec![write(5, 100, &["redis"])],
+                deletes: vec![Delete { key: 0, certainly: 4, at_most: 6, promised }],
+                reads: vec![read("a", Some(real(5))), read("a", None), read("a", Some(real(7)))],
+                last: last(&[held]),
+                ..History::default()
+            };
+            history.check()
+        };
+        assert_eq!(check(None, true), [], "it may have been before or after the write");
+        assert_eq!(check(Some(real(5)), true), []);
+        assert_eq!(check(Some(real(4)), false), []);
+        assert!(matches!(&check(Some(real(4)), true)[..], [Broken::CameBack(_)]));
+        let later = History {
+            writes: vec![write(7, 100, &["redis"])],
+            deletes: vec![Delete { key: 0, certainly: 4, at_most: 6, promised: true }],
+            last: last(&[None]),
+            ..History::default()
+        };
+        assert!(matches!(&later.check()[..], [Broken::Lost(_)]), "it is newer than the delete");
     }
 
     #[test]

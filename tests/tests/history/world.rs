@@ -11,11 +11,14 @@ use tiergate_tests::{Gateway, Line, Memcached, PlainMemcached, PlainRedis, Proxy
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::{sleep, timeout};
 
-use crate::checker::{History, Moment, Read, Seen, Write};
+use crate::checker::{Delete, History, Moment, Read, Seen, Write};
 use crate::plan::{Fault, GATEWAYS, STORES, Step, dice, millis};
 
 /// Keys that are written and read.
 pub const KEYS: usize = 6;
+
+/// Keys besides that are deleted, too. Only gateways write them, and only real data.
+const DELETED_KEYS: usize = 2;
 
 /// Writers through the gateways.
 const WRITERS: u64 = 8;
@@ -68,10 +71,14 @@ fn seen(payload: &[u8]) -> Option<Seen> {
     Some(Seen { real: payload["status"].is_null(), version: payload["version"].as_u64()? })
 }
 
+/// Microseconds since 1970.
+fn micros() -> u64 {
+    (now_seconds() * 1e6) as u64
+}
+
 /// A version of its own for each: its time, with the last digits telling who made it.
 fn version(who: u64) -> u64 {
-    let micros = (now_seconds() * 1e6) as u64;
-    micros / 16 * 16 + who
+    micros() / 16 * 16 + who
 }
 
 impl World {
@@ -123,13 +130,17 @@ impl World {
     async fn write(self: Arc<Self>, who: u64) {
         let mut dice = dice(self.seed, who);
         while !self.over.load(SeqCst) {
-            let key = dice.usize(..KEYS);
+            let key = dice.usize(..KEYS + DELETED_KEYS);
+            let gateway = self.gateway(who as usize % GATEWAYS).await;
+            if key >= KEYS && dice.u64(..8) == 0 {
+                self.delete(&gateway, key).await;
+                continue;
+            }
             // One in twenty is a placeholder.
-            let value = Seen { real: dice.u64(..20) > 0, version: version(who) };
+            let value = Seen { real: key >= KEYS || dice.u64(..20) > 0, version: version(who) };
             // Writes pass each other on the way.
             sleep(millis(&mut dice, 0..4)).await;
             let begun = self.now();
-            let gateway = self.gateway(who as usize % GATEWAYS).await;
             let path = format!("/api/cache/{}?ttl=1h", key_path(key));
             let body = payload(value, &format!("writer {who}"));
             let Some(reply) = gateway.try_send(Method::PUT, &path, body).await else {
@@ -143,6 +154,17 @@ impl World {
             }
             self.history.lock().await.writes.push(Write { key, value, begun, stored });
         }
+    }
+
+    async fn delete(&self, gateway: &Gateway, key: usize) {
+        let certainly = micros();
+        let reply = gateway.try_send(Method::DELETE, &format!("/api/cache/{}", key_path(key)), Bytes::new()).await;
+        let is_promised = |reply: &tiergate_tests::Reply| {
+            STORES.into_iter().all(|store| ["deleted", "absent", "queued"].contains(&reply.outcome(store).as_str()))
+        };
+        let promised = reply.as_ref().is_some_and(is_promised);
+        self.count(if promised { "delete promised" } else { "delete not promised" }).await;
+        self.history.lock().await.deletes.push(Delete { key, certainly, at_most: micros(), promised });
     }
 
     /// What an existing program does: plain `set`, in one store only.
@@ -169,7 +191,7 @@ impl World {
         while !self.over.load(SeqCst) {
             let life = self.lives[at].load(SeqCst);
             let gateway = self.gateway(at).await;
-            let key = dice.usize(..KEYS);
+            let key = dice.usize(..KEYS + DELETED_KEYS);
             if let Some(value) = value_at(&gateway, key).await
                 // What was asked of one life and answered in another belongs to none.
                 && self.lives[at].load(SeqCst) == life
@@ -265,7 +287,7 @@ impl World {
 
     async fn look(&self) -> Vec<(String, usize, Option<Seen>)> {
         let mut last = Vec::new();
-        for key in 0..KEYS {
+        for key in 0..KEYS + DELETED_KEYS {
             for at in 0..GATEWAYS {
                 let value = value_at(&*self.gateway(at).await, key).await.expect("the gateway answers");
                 last.push((format!("gateway {at}"), key, value));

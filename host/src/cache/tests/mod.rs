@@ -261,11 +261,34 @@ async fn a_write_that_comes_late_does_not_stay_though_it_seemed_to_be_newer_than
     assert!(matches!(changes.try_recv(), Ok(Change::Deleted(_, version)) if version == late.version));
     assert!(cache.history.of(&key()).iter().all(|written| !written.from.contains("other")), "no tier stored it");
 
-    // A look does not bring it back, and leaves it to whoever wrote it to remove it.
+    // A look does not bring it back.
+    tier.gate.add_permits(1);
+    assert!(cache.get(&key()).await.record.is_none());
+    assert_eq!(tier.deletes.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_another_gateway_wrote_late_is_removed_here_because_that_gateway_may_have_ended() {
+    let (cache, tier, late, floor) = a_late_write().await;
+    cache.floors.raise(&key(), floor);
+    cache.noted(&tier.name, &key(), &told(&late, floor));
+    *tier.stamp.lock().expect("not poisoned") = Some(stamp(floor));
+    tier.gate.add_permits(1);
+    assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
+    while tier.deletes.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_noted_is_left_to_whoever_set_it() {
+    let (cache, tier, late, floor) = a_late_write().await;
+    cache.floors.raise(&key(), floor);
+    cache.noted(&tier.name, &key(), &told(&late, floor));
     tier.gate.add_permits(1);
     assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
     tokio::task::yield_now().await;
-    assert_eq!(tier.deletes.load(Ordering::SeqCst), 0);
+    assert_eq!(tier.deletes.load(Ordering::SeqCst), 0, "its note is gone: it was written again");
 }
 
 #[tokio::test]

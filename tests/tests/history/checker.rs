@@ -58,8 +58,10 @@ pub struct History {
     pub reads: Vec<Read>,
     /// When a store lost what it held, from its end to its new beginning.
     pub emptied: Vec<(Store, Moment)>,
-    /// What every gateway and every store holds of each key at the end: place, key, value.
+    /// What every gateway and every store held of each key when all was last well and nobody wrote: place, key, value.
     pub last: Vec<(String, usize, Option<Seen>)>,
+    /// What was broken at such a moment before.
+    pub broken: Vec<Broken>,
 }
 
 /// A rule that was broken, with the evidence.
@@ -67,11 +69,11 @@ pub struct History {
 pub enum Broken {
     /// A reader got a lesser value than before, or none though nobody had deleted it.
     WentBack(String),
-    /// What a delete was to remove is there at the end.
+    /// What a delete was to remove is still there then.
     CameBack(String),
     /// A value that a living store had stored is not there at the end, nor is a greater one.
     Lost(String),
-    /// At the end not all hold the same.
+    /// Not all hold the same, long after all is well and nobody writes.
     Disagree(String),
 }
 
@@ -89,9 +91,16 @@ impl fmt::Display for Broken {
 impl History {
     /// Every rule that this history breaks.
     pub fn check(&self) -> Vec<Broken> {
-        let mut broken = self.check_readers();
+        let mut broken = self.broken.clone();
+        broken.extend(self.check_readers());
         broken.extend(self.check_losses());
-        broken.extend(self.check_deletes());
+        broken.extend(self.check_last());
+        broken
+    }
+
+    /// Every rule that is broken by what all hold when all is well: it may still be mended.
+    pub fn check_last(&self) -> Vec<Broken> {
+        let mut broken = self.check_deletes();
         broken.extend(self.disagreements());
         broken
     }
@@ -125,14 +134,17 @@ impl History {
         let is_lost = |write: &&Write| {
             self.last.iter().any(|(_, key, value)| *key == write.key && value.is_none_or(|value| value < write.value))
         };
-        let is_deleted = |write: &Write| {
-            self.deletes.iter().any(|delete| delete.key == write.key && write.value.version <= delete.at_most)
-        };
+        let mut deleted = BTreeMap::new();
+        for Delete { key, at_most, .. } in &self.deletes {
+            let newest: &mut u64 = deleted.entry(*key).or_default();
+            *newest = (*newest).max(*at_most);
+        }
+        let is_deleted = |write: &Write| deleted.get(&write.key).is_some_and(|at_most| write.value.version <= *at_most);
         let lost = self.writes.iter().filter(|write| survives(write) && !is_deleted(write)).filter(is_lost);
         lost.map(|write| Broken::Lost(format!("{write:?}, of {:?}", self.holders(write.key)))).collect()
     }
 
-    /// What a delete that was promised was to remove is nowhere at the end.
+    /// What a delete that was promised was to remove is nowhere.
     fn check_deletes(&self) -> Vec<Broken> {
         let mut broken = Vec::new();
         for delete in self.deletes.iter().filter(|delete| delete.promised) {
@@ -145,8 +157,8 @@ impl History {
         broken
     }
 
-    /// The keys of which not all hold the same at the end.
-    pub fn disagreements(&self) -> Vec<Broken> {
+    /// The keys of which not all hold the same.
+    fn disagreements(&self) -> Vec<Broken> {
         let keys: BTreeSet<_> = self.last.iter().map(|(_, key, _)| *key).collect();
         let disagrees = |key: &usize| {
             let mut values = self.last.iter().filter(|(_, of, _)| of == key).map(|(_, _, value)| value);

@@ -25,6 +25,9 @@ use world::World;
 /// How long things go wrong in an ordinary run of the tests.
 const SPAN: Duration = Duration::from_secs(20);
 
+/// So often nobody writes for a moment, and all must come to agree.
+const FAULTS_BETWEEN_SETTLINGS: usize = 5;
+
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
@@ -38,6 +41,7 @@ async fn three_gateways_keep_every_promise_whatever_breaks() {
     let crowd = world.crowd();
     let begun = Instant::now();
     let mut faults = 0;
+    let mut settled = Vec::new();
     for step in plan::steps(seed) {
         if begun.elapsed() >= span {
             break;
@@ -45,11 +49,17 @@ async fn three_gateways_keep_every_promise_whatever_breaks() {
         eprintln!("{:6.1} s: {:?} for {:?}", begun.elapsed().as_secs_f64(), step.fault, step.lasts);
         world.suffer(&step).await;
         faults += 1;
+        if faults % FAULTS_BETWEEN_SETTLINGS == 0 {
+            settled.push(world.settle().await);
+        }
     }
-    world.end(crowd).await;
+    settled.push(world.end(crowd).await);
+    settled.sort();
     let history = world.history.lock().await;
     let [writes, deletes, reads] = [history.writes.len(), history.deletes.len(), history.reads.len()];
     eprintln!("{faults} faults, {writes} writes, {deletes} deletes, {reads} reads");
+    let [median, longest] = [settled[settled.len() / 2], settled[settled.len() - 1]];
+    eprintln!("all agreed {} times, after {median:.2?} in the median and {longest:.2?} at the longest", settled.len());
     for (outcome, times) in &*world.outcomes.lock().await {
         eprintln!("  {outcome}: {times}");
     }

@@ -30,6 +30,9 @@ const LIVES: &str = "ttl = [{ pattern = \"app:history:*\", memory = \"1s\" }]";
 /// A foreign client gives up after this long.
 const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Who does not agree with the others after this long is not waited for.
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+
 /// What it writes lives longer than any run.
 const FOREIGN_TTL_SECONDS: u32 = 3_600;
 
@@ -46,6 +49,8 @@ pub struct World {
     gateways: [RwLock<Arc<Gateway>>; GATEWAYS],
     /// How often each gateway was started.
     lives: [AtomicU64; GATEWAYS],
+    /// Whoever writes holds it for reading.
+    turns: RwLock<()>,
     over: AtomicBool,
     pub history: Mutex<History>,
     /// Answers to writes by outcome, and what was not answered.
@@ -101,6 +106,7 @@ impl World {
             ports,
             lines,
             lives: Default::default(),
+            turns: RwLock::default(),
             over: AtomicBool::new(false),
             history: Mutex::default(),
             outcomes: Mutex::default(),
@@ -130,6 +136,7 @@ impl World {
     async fn write(self: Arc<Self>, who: u64) {
         let mut dice = dice(self.seed, who);
         while !self.over.load(SeqCst) {
+            let _turn = self.turns.read().await;
             let key = dice.usize(..KEYS + DELETED_KEYS);
             let gateway = self.gateway(who as usize % GATEWAYS).await;
             if key >= KEYS && dice.u64(..8) == 0 {
@@ -173,6 +180,7 @@ impl World {
         let mut dice = dice(self.seed, who);
         while !self.over.load(SeqCst) {
             sleep(millis(&mut dice, 20..60)).await;
+            let _turn = self.turns.read().await;
             let key = dice.usize(..KEYS);
             let value = Seen { real: true, version: version(who) };
             let begun = self.now();
@@ -256,12 +264,20 @@ impl World {
         }
     }
 
-    /// Ends the crowd, waits until all agree and nothing waits any more, and writes down what everybody holds.
-    pub async fn end(&self, crowd: Vec<tokio::task::JoinHandle<()>>) {
+    /// Ends the crowd, and writes down what everybody holds in the end.
+    pub async fn end(&self, crowd: Vec<tokio::task::JoinHandle<()>>) -> Duration {
         self.over.store(true, SeqCst);
         for one in crowd {
             one.await.expect("nobody in the crowd has panicked");
         }
+        self.settle().await
+    }
+
+    /// While nobody writes, waits until nothing waits for a store any more and all agree; says how long that took. Where they
+    /// do not agree in the end, the checker says who; this only gives them time.
+    pub async fn settle(&self) -> Duration {
+        let _all_turns = self.turns.write().await;
+        let since = Instant::now();
         for at in 0..GATEWAYS {
             let gateway = self.gateway(at).await;
             eventually("what waited for stores has ended", async || {
@@ -271,14 +287,17 @@ impl World {
             })
             .await;
         }
-        // The checker says who does not agree in the end; this only gives them time.
-        let since = Instant::now();
-        while since.elapsed() < Duration::from_secs(30) {
+        loop {
             let last = self.look().await;
             let mut history = self.history.lock().await;
             history.last = last;
-            if history.disagreements().is_empty() {
-                return;
+            let broken = history.check_last();
+            if broken.is_empty() {
+                return since.elapsed();
+            }
+            if since.elapsed() > SETTLED_WITHIN {
+                history.broken.extend(broken);
+                return since.elapsed();
             }
             drop(history);
             sleep(Duration::from_millis(50)).await;

@@ -53,7 +53,8 @@ struct Sighting {
     heard: Option<Version>,
     /// What was gone before that.
     deleted: Deleted,
-    /// Whether a gateway is known to have put these bytes there, and they were not seen to be written again.
+    /// Whether a gateway put these bytes there, as far as can be told: this one did, or they appeared when one wrote them, and
+    /// they were not seen to be written again.
     is_gateways: bool,
     /// When it was made, or written again, as far as that is known.
     renewed: Time,
@@ -71,6 +72,15 @@ struct Deleted {
     was: Option<Digest>,
 }
 
+// === impl Sighting ===
+
+impl Sighting {
+    /// Whether what was noticed is the write that a gateway began as `version`. Gateways write nothing without an end.
+    fn is_write(&self, version: Version) -> bool {
+        self.lifetime_end.is_some() && apart(version, Version(self.noticed.micros())) <= LATE_MAX
+    }
+}
+
 /// A payload of a key, and the epoch of the codec that read it.
 type Place = (Key, Digest, u64);
 
@@ -86,13 +96,13 @@ impl Deleted {
     /// Whether bytes that appear at `now`, which a gateway wrote as `version`, are that write. Those that were there cannot
     /// come late.
     fn is_late(&self, version: Version, stored: Digest, now: Time) -> bool {
-        version <= self.floor && self.was != Some(stored) && took(version, Version(now.micros())) <= LATE_MAX
+        version <= self.floor && self.was != Some(stored) && apart(version, Version(now.micros())) <= LATE_MAX
     }
 }
 
-/// How long a write took that began as `version` and was seen as `seen`.
-const fn took(version: Version, seen: Version) -> Duration {
-    Duration::from_micros(seen.0.saturating_sub(version.0))
+/// The time between two versions: of a write as it began, and as it was seen. Clocks differ a little.
+const fn apart(a: Version, b: Version) -> Duration {
+    Duration::from_micros(a.0.abs_diff(b.0))
 }
 
 // === impl BySize ===
@@ -190,7 +200,7 @@ impl Appraiser {
         self.sightings.insert((tier.clone(), key.clone()), sighting);
     }
 
-    /// Whether what was last seen in a tier is known to be what a gateway put there, and nobody was seen to have written it again.
+    /// Whether what was last seen in a tier is what a gateway put there, and nobody was seen to have written it again.
     pub fn is_gateways(&self, tier: &TierName, key: &Key) -> bool {
         self.sightings.get(&(tier.clone(), key.clone())).is_some_and(|last| last.is_gateways)
     }
@@ -200,7 +210,8 @@ impl Appraiser {
         let place = (tier.clone(), key.clone());
         let last = self.sightings.get(&place).filter(|last| last.stored == Some(stored));
         if let Some(last) = last {
-            self.sightings.insert(place, Sighting { heard: last.heard.max(Some(version)), ..last });
+            let is_gateways = last.is_gateways || last.is_write(version);
+            self.sightings.insert(place, Sighting { heard: last.heard.max(Some(version)), is_gateways, ..last });
         }
     }
 
@@ -210,10 +221,10 @@ impl Appraiser {
         let place = (tier.clone(), key.clone());
         let last = self.sightings.get(&place)?;
         let heard = last.heard.filter(|heard| *heard <= floor)?;
-        if last.version <= floor || last.deleted.was == last.stored || took(heard, last.version) > LATE_MAX {
+        if last.version <= floor || last.deleted.was == last.stored || apart(heard, last.version) > LATE_MAX {
             return None;
         }
-        self.sightings.insert(place, Sighting { version: heard, is_gateways: true, ..last });
+        self.sightings.insert(place, Sighting { version: heard, ..last });
         Some(last.version)
     }
 
@@ -246,7 +257,8 @@ impl Appraiser {
                 let sighting = match anew {
                     Some(Stamp { version, produced_at, .. }) => {
                         let (heard, renewed) = (last.heard.max(Some(version)), last.renewed.max(produced_at));
-                        Sighting { version, heard, renewed, noticed: now, lifetime_end, ..last }
+                        let anew = Sighting { version, heard, renewed, noticed: now, lifetime_end, ..last };
+                        Sighting { is_gateways: anew.is_write(version), ..anew }
                     }
                     None if prolonged => Sighting { renewed: now, noticed: now, lifetime_end, ..last },
                     None => last,
@@ -254,9 +266,11 @@ impl Appraiser {
                 (sighting, prolonged && anew.is_none())
             }
             _ => {
-                let is_late = |note: &Stamp| last.is_some_and(|last| last.deleted.is_late(note.version, stored, now));
                 let newer = |note: &Stamp| {
-                    own.is_some() || last.is_none_or(|last| note.version > last.version) || is_late(note)
+                    own.is_some()
+                        || last.is_none_or(|last| {
+                            note.version > last.version || last.deleted.is_late(note.version, stored, now)
+                        })
                 };
                 let note = payload.stamp.filter(newer);
                 let first_look = if last.is_none() { Version(0) } else { Version(now.micros()) };
@@ -268,13 +282,13 @@ impl Appraiser {
                     version,
                     heard: note.map(|note| note.version),
                     deleted: last.filter(|last| last.stored.is_none()).map(|last| last.deleted).unwrap_or_default(),
-                    // A payload that tells its own time is the same value whenever it is set.
-                    is_gateways: note.is_some_and(|note| own.is_some() || is_late(&note)),
+                    is_gateways: false,
                     renewed,
                     noticed: now,
                     lifetime_end,
                 };
-                (sighting, note.is_none())
+                let is_gateways = note.is_some_and(|note| sighting.is_write(note.version));
+                (Sighting { is_gateways, ..sighting }, note.is_none())
             }
         };
         self.sightings.insert(place, sighting);
@@ -368,7 +382,7 @@ mod tests {
         let payload = |bytes: &[u8]| Payload {
             bytes: bytes.to_vec().into(),
             flags: 0,
-            remaining: None,
+            remaining: Some(Duration::from_secs(60)),
             stamp: (bytes == b"1").then_some(note),
         };
         let appraiser = Appraiser::new(Arc::new(Plain), Arc::new(Policy::with(Vec::new()).unwrap()));
@@ -382,6 +396,29 @@ mod tests {
         let (sighting, is_foreign) = appraiser.sight(place, Digest::of(b"1"), &payload(b"1"), None, seen);
         assert_eq!(sighting.is_gateways, !is_foreign);
         (sighting.version, is_foreign)
+    }
+
+    /// Whether bytes count as a gateway's that were seen at 9 s, and at 20 s again with `remaining` left, once a gateway tells
+    /// that it wrote them as this version.
+    fn is_gateways_once_heard(version: Version, remaining: Duration) -> bool {
+        let (tier, key) = (TierName::new("memcached"), Key::new("k").unwrap());
+        let payload = |remaining| Payload { bytes: "1".into(), flags: 0, remaining: Some(remaining), stamp: None };
+        let appraiser = Appraiser::new(Arc::new(Plain), Arc::new(Policy::with(Vec::new()).unwrap()));
+        for (seconds, remaining) in [(9, Duration::from_secs(60)), (20, remaining)] {
+            let (place, now) = ((tier.clone(), key.clone()), Time::from_micros(seconds * 1_000_000));
+            appraiser.sight(place, Digest::of(b"1"), &payload(remaining), None, now);
+        }
+        appraiser.heard(&tier, &key, Digest::of(b"1"), version);
+        appraiser.is_gateways(&tier, &key)
+    }
+
+    #[test]
+    fn what_was_seen_before_it_is_told_of_counts_as_a_gateways_unless_it_was_set_again_since() {
+        let (as_it_was, set_again) = (Duration::from_secs(49), Duration::from_secs(60));
+        let at = |micros: u64| Version(9_000_000 - micros);
+        assert!(is_gateways_once_heard(at(500_000), as_it_was));
+        assert!(!is_gateways_once_heard(at(500_001), as_it_was), "no write takes so long");
+        assert!(!is_gateways_once_heard(at(500_000), set_again));
     }
 
     #[test]

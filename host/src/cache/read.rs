@@ -308,9 +308,8 @@ impl Cache {
         Refreshed { found: Some((record, tier)), failed, moved: adopted || lacks.len() > before }
     }
 
-    /// Takes note of tiers that hold what was deleted: it was written late, or the delete never reached them. That is certain
-    /// only of what a gateway is known to have put there, this one or one that may have ended. Anything else may have been set
-    /// anew.
+    /// Takes note of tiers that hold what was deleted: it was written late, or the delete never reached them. That is as good as
+    /// certain of what a gateway put there, this one or one that may have ended; anything else may have been set anew.
     fn find_deleted(&self, key: &Key, seen: &[Answer], lacks: &mut Vec<Lack>) {
         let Some(floor) = self.floors.get(key) else { return };
         for (at, answer) in seen.iter().enumerate() {

@@ -21,8 +21,10 @@ struct State {
     /// In the order of arrival.
     queue: VecDeque<Key>,
     waiting: HashSet<Key>,
-    /// Keys to be looked at again.
+    /// Keys to be looked at again, at most [`HINTS_MAX`].
     later: HashSet<Key>,
+    /// Those that were kept before the last call of [`Hints::ripe`].
+    ripening: HashSet<Key>,
     /// How many writes of each key this gateway has under way.
     writing: HashMap<Key, usize>,
 }
@@ -69,9 +71,11 @@ impl Hints {
         Ok(())
     }
 
-    /// What was kept for later.
+    /// What was kept for later before the last call: each has waited at least for the time between two calls.
     pub(in crate::cache) fn ripe(&self) -> Vec<Key> {
-        std::mem::take(&mut self.state().later).into_iter().collect()
+        let mut state = self.state();
+        let kept = std::mem::take(&mut state.later);
+        std::mem::replace(&mut state.ripening, kept).into_iter().collect()
     }
 
     /// The next keys to look at, once there are some.
@@ -177,6 +181,7 @@ mod tests {
         hints.add_later(&key(0)).unwrap();
         hints.add_later(&key(HINTS_MAX)).unwrap_err();
         assert!(hints.state().take(64).is_empty());
+        assert!(hints.ripe().is_empty(), "not yet");
         assert_eq!(hints.ripe().len(), HINTS_MAX);
         assert!(hints.ripe().is_empty(), "once");
     }

@@ -145,7 +145,7 @@ impl Cache {
         }
     }
 
-    /// Looks at `key` again after [`PUT_BACK_EVERY`], and mends a tier that still holds a lesser or deleted value. Memory
+    /// Looks at `key` again within [`PUT_BACK_EVERY`], but not before half of it, when whoever writes has ended; and mends a tier that still holds a lesser or deleted value. Memory
     /// may be trusted for long: nobody else would notice.
     pub(super) fn hint_later(&self, key: &Key) {
         if self.hints.add_later(key).is_err() {
@@ -162,7 +162,7 @@ impl Cache {
     }
 
     async fn look_again(self: &Arc<Self>) {
-        let mut ticks = interval(PUT_BACK_EVERY);
+        let mut ticks = interval(PUT_BACK_EVERY / 2);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

@@ -213,6 +213,7 @@ async fn a_look_that_was_under_way_does_not_bring_back_what_was_deleted() {
     tier.gate.add_permits(1);
     look.await.expect("a look");
     assert!(cache.peek(&key()).is_none());
+    assert!(cache.hints.ripe().is_empty());
     assert_eq!(cache.hints.ripe(), [key()], "it may be newer than the delete, and is looked at again");
 }
 
@@ -281,6 +282,20 @@ async fn what_another_gateway_wrote_late_is_removed_here_because_that_gateway_ma
 }
 
 #[tokio::test]
+async fn what_is_heard_of_first_and_comes_late_then_is_removed_too() {
+    let (cache, tier) = cache(Duration::from_secs(60));
+    cache.appraiser.saw_removed(&tier.name, &key(), Version(0), Time::now());
+    let late = Version(Time::now().micros());
+    *tier.stamp.lock().expect("not poisoned") = Some(stamp(late));
+    cache.deleted_elsewhere(&key(), Version(late.0 + 1));
+    tier.gate.add_permits(1);
+    assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
+    while tier.deletes.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_noted_is_left_to_whoever_set_it() {
     let (cache, tier, late, floor) = a_late_write().await;
     cache.floors.raise(&key(), floor);
@@ -299,6 +314,7 @@ async fn what_a_gateway_wrote_late_it_removes_itself_once_nobody_can_be_about_to
     cache.deleted_elsewhere(&key(), late.version);
     tier.gate.add_permits(2);
     assert!(cache.get(&key()).await.record.is_none());
+    assert!(cache.hints.ripe().is_empty());
     assert_eq!((cache.hints.ripe(), tier.deletes.load(Ordering::SeqCst)), (vec![key()], 0));
     assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
     while tier.deletes.load(Ordering::SeqCst) == 0 {

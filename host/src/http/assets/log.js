@@ -79,20 +79,19 @@ async function changeLevel(event) {
   auditChanged();
 }
 
+/** Tells what is logged now. */
+export async function showLevel() {
+  const { level } = $("level-form").elements;
+  try {
+    level.value = (await call(PATH)).level;
+  } catch (error) {
+    console.warn("the level cannot be told", error);
+  }
+}
+
 export function attendLog() {
-  const form = $("level-form");
-  const { level } = form.elements;
-  form.addEventListener("submit", changeLevel);
+  $("level-form").addEventListener("submit", changeLevel);
   $("log-loud").addEventListener("change", () => {
     for (const row of $("lines").children) row.hidden = isHidden(row.dataset.level);
-  });
-  // Filled when it is wanted: before that nobody may be logged in.
-  level.addEventListener("focus", async () => {
-    if (level.value) return;
-    try {
-      level.value = (await call(PATH)).level;
-    } catch (error) {
-      console.warn("the level cannot be told", error);
-    }
   });
 }

@@ -5,7 +5,7 @@
 import { attendAsking, call, setMayAct, tell, whenSignedOut } from "./ask.js";
 import { showHour } from "./charts.js";
 import { attendKeys } from "./keys.js";
-import { attendLog, showLog } from "./log.js";
+import { attendLog, showLevel, showLog } from "./log.js";
 import { $, put } from "./page.js";
 import { showPlugins } from "./plugins.js";
 import { showQuarantine } from "./quarantine.js";
@@ -102,6 +102,7 @@ function enter(session) {
   $("log-out").hidden = false;
   put($("who"), session.may_act ? session.by : `${session.by}, looking only`);
   setMayAct(session.may_act);
+  showLevel();
   listen();
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quick_cache::sync::Cache as Map;
 
 use super::DecodeError;
+use super::recovery::Part;
 use crate::record::{DeleteOutcome, Key, Kind, Record, Rejection, TierName, Time, Version, WriteOutcome};
 
 /// Writes that are remembered of one key. The oldest is forgotten.
@@ -84,6 +85,22 @@ impl What {
     }
 }
 
+// === impl Written ===
+
+impl Written {
+    /// What is told of `tier`, where this is `part` and waits for it.
+    fn waiting(&mut self, tier: &TierName, part: &Part) -> Option<&mut (TierName, &'static str, Option<String>)> {
+        let is_it = match (&self.what, part) {
+            (What::Value { version, bytes_len, .. }, Part::Write(record)) => {
+                (*version, *bytes_len) == (record.version, record.bytes.len())
+            }
+            (What::Delete(floor), Part::Delete(deleted)) => floor == deleted,
+            _ => false,
+        };
+        self.outcomes.iter_mut().find(|(of, outcome, _)| is_it && of == tier && *outcome == "queued")
+    }
+}
+
 // === impl History ===
 
 impl History {
@@ -134,6 +151,23 @@ impl History {
         let label = if matches!(what, What::Delete(_)) { "deleted" } else { "stored" };
         let (at, from) = (Time::now(), format!("{GATEWAY} {gateway}").into());
         self.note(key, Written { at, from, what, outcomes: vec![(tier.clone(), label, None)] });
+    }
+
+    /// Remembers how something ended that waited for `tier`: with the write itself, or as a line of its own where that is not
+    /// remembered as one that waits.
+    pub fn ended(&self, key: &Key, tier: &TierName, part: &Part, outcome: &'static str, why: &str) {
+        let ended = (tier.clone(), outcome, Some(why.to_owned()));
+        if let Some(writes) = self.0.peek(key)
+            && let Some(waiting) = lock(&writes).iter_mut().rev().find_map(|written| written.waiting(tier, part))
+        {
+            *waiting = ended;
+            return;
+        }
+        let what = match part {
+            Part::Delete(floor) => What::Delete(*floor),
+            Part::Write(record) => What::value(record),
+        };
+        self.note(key, Written { at: Time::now(), from: RECOVERY.into(), what, outcomes: vec![ended] });
     }
 
     /// Who wrote this value through this gateway or another one, if it is remembered.

@@ -168,7 +168,9 @@ impl Builder {
     pub fn build(self, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
         let (journal, waiting) = self.journal.unzip();
         let limits = self.config.recovery;
-        let lane = |tier: &Arc<dyn Tier>| Lane::new(tier.name().clone(), limits.clone(), journal.clone());
+        let history = &self.appraiser.history;
+        let lane =
+            |tier: &Arc<dyn Tier>| Lane::new(tier.name().clone(), limits.clone(), journal.clone(), history.clone());
         let cache = Arc::new(Cache {
             lanes: tiers.iter().map(lane).collect(),
             journal: journal.clone(),

@@ -73,6 +73,8 @@ pub enum Broken {
     CameBack(String),
     /// A value that a living store had stored is not there at the end, nor is a greater one.
     Lost(String),
+    /// What came to wait in a gateway, and how it ended, are not as many.
+    Unended(String),
     /// Not all hold the same, long after all is well and nobody writes.
     Disagree(String),
 }
@@ -83,6 +85,7 @@ impl fmt::Display for Broken {
             Self::WentBack(how) => write!(f, "went back: {how}"),
             Self::CameBack(what) => write!(f, "came back: {what}"),
             Self::Lost(what) => write!(f, "lost: {what}"),
+            Self::Unended(how) => write!(f, "unended: {how}"),
             Self::Disagree(who) => write!(f, "disagree: {who}"),
         }
     }
@@ -93,14 +96,14 @@ impl History {
     pub fn check(&self) -> Vec<Broken> {
         let mut broken = self.broken.clone();
         broken.extend(self.check_readers());
-        broken.extend(self.check_losses());
         broken.extend(self.check_last());
         broken
     }
 
     /// Every rule that is broken by what all hold when all is well: it may still be mended.
     pub fn check_last(&self) -> Vec<Broken> {
-        let mut broken = self.check_deletes();
+        let mut broken = self.check_losses();
+        broken.extend(self.check_deletes());
         broken.extend(self.disagreements());
         broken
     }
@@ -131,30 +134,33 @@ impl History {
             let is_kept = |store: &Store| !self.emptied.iter().any(|(lost, at)| lost == store && *at >= write.begun);
             write.stored.iter().any(is_kept)
         };
-        let is_lost = |write: &&Write| {
-            self.last.iter().any(|(_, key, value)| *key == write.key && value.is_none_or(|value| value < write.value))
-        };
-        let mut deleted = BTreeMap::new();
-        for Delete { key, at_most, .. } in &self.deletes {
-            let newest: &mut u64 = deleted.entry(*key).or_default();
-            *newest = (*newest).max(*at_most);
-        }
+        let least = self.least_held();
+        let is_lost = |write: &&Write| least.get(&write.key).is_some_and(|held| *held < Some(write.value));
+        let deleted = greatest(self.deletes.iter().map(|delete| (delete.key, delete.at_most)));
         let is_deleted = |write: &Write| deleted.get(&write.key).is_some_and(|at_most| write.value.version <= *at_most);
-        let lost = self.writes.iter().filter(|write| survives(write) && !is_deleted(write)).filter(is_lost);
+        let lost = self.writes.iter().filter(is_lost).filter(|write| survives(write) && !is_deleted(write));
         lost.map(|write| Broken::Lost(format!("{write:?}, of {:?}", self.holders(write.key)))).collect()
     }
 
     /// What a delete that was promised was to remove is nowhere.
     fn check_deletes(&self) -> Vec<Broken> {
-        let mut broken = Vec::new();
-        for delete in self.deletes.iter().filter(|delete| delete.promised) {
-            let back = |(_, key, value): &&(String, usize, Option<Seen>)| {
-                *key == delete.key && value.is_some_and(|value| value.version <= delete.certainly)
-            };
-            broken
-                .extend(self.last.iter().find(back).map(|back| Broken::CameBack(format!("{back:?} after {delete:?}"))));
+        let promised = self.deletes.iter().filter(|delete| delete.promised);
+        let deleted = greatest(promised.map(|delete| (delete.key, delete.certainly)));
+        let came_back = |(_, key, value): &&(String, usize, Option<Seen>)| {
+            deleted.get(key).zip(*value).is_some_and(|(floor, value)| value.version <= *floor)
+        };
+        let back = self.last.iter().filter(came_back);
+        back.map(|back| Broken::CameBack(format!("{back:?}, deleted up to {}", deleted[&back.1]))).collect()
+    }
+
+    /// The least that anybody holds of each key.
+    fn least_held(&self) -> BTreeMap<usize, Option<Seen>> {
+        let mut least = BTreeMap::new();
+        for (_, key, value) in &self.last {
+            let held = least.entry(*key).or_insert(*value);
+            *held = (*held).min(*value);
         }
-        broken
+        least
     }
 
     /// The keys of which not all hold the same.
@@ -175,6 +181,16 @@ impl History {
         let of_key = self.last.iter().filter(|(_, of, _)| *of == key);
         of_key.map(|(place, _, value)| (place.as_str(), *value)).collect()
     }
+}
+
+/// The greatest version of each key.
+fn greatest(versions: impl Iterator<Item = (usize, u64)>) -> BTreeMap<usize, u64> {
+    let mut greatest = BTreeMap::new();
+    for (key, version) in versions {
+        let known: &mut u64 = greatest.entry(key).or_default();
+        *known = (*known).max(version);
+    }
+    greatest
 }
 
 #[cfg(test)]

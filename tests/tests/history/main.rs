@@ -25,7 +25,7 @@ use world::World;
 /// How long things go wrong in an ordinary run of the tests.
 const SPAN: Duration = Duration::from_secs(20);
 
-/// So often nobody writes for a moment, and all must come to agree.
+/// So often nobody writes once the fault has ended, and all must come to agree.
 const FAULTS_BETWEEN_SETTLINGS: usize = 5;
 
 fn number(name: &str) -> Option<u64> {
@@ -50,16 +50,19 @@ async fn three_gateways_keep_every_promise_whatever_breaks() {
         world.suffer(&step).await;
         faults += 1;
         if faults % FAULTS_BETWEEN_SETTLINGS == 0 {
-            settled.push(world.settle().await);
+            settled.push((world.settle().await, format!("{:?}", step.fault)));
+        } else {
+            sleep(step.rest).await;
         }
     }
-    settled.push(world.end(crowd).await);
+    settled.push((world.end(crowd).await, "the end".to_owned()));
     settled.sort();
     let history = world.history.lock().await;
     let [writes, deletes, reads] = [history.writes.len(), history.deletes.len(), history.reads.len()];
     eprintln!("{faults} faults, {writes} writes, {deletes} deletes, {reads} reads");
-    let [median, longest] = [settled[settled.len() / 2], settled[settled.len() - 1]];
-    eprintln!("all agreed {} times, after {median:.2?} in the median and {longest:.2?} at the longest", settled.len());
+    let [(median, _), (longest, fault)] = [&settled[settled.len() / 2], &settled[settled.len() - 1]];
+    let times = settled.len();
+    eprintln!("all agreed {times} times, after {median:.2?} in the median and {longest:.2?} at the longest ({fault})");
     for (outcome, times) in &*world.outcomes.lock().await {
         eprintln!("  {outcome}: {times}");
     }

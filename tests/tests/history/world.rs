@@ -11,7 +11,7 @@ use tiergate_tests::{Gateway, Line, Memcached, PlainMemcached, PlainRedis, Proxy
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::{sleep, timeout};
 
-use crate::checker::{Delete, History, Moment, Read, Seen, Write};
+use crate::checker::{Broken, Delete, History, Moment, Read, Seen, Write};
 use crate::plan::{Fault, GATEWAYS, STORES, Step, dice, millis};
 
 /// Keys that are written and read.
@@ -252,7 +252,6 @@ impl World {
                 gateway.signal("CONT");
             }
         }
-        sleep(step.rest).await;
     }
 
     async fn signal_store(&self, store: usize, stop: bool) {
@@ -287,6 +286,7 @@ impl World {
             })
             .await;
         }
+        self.check_ends().await;
         loop {
             let last = self.look().await;
             let mut history = self.history.lock().await;
@@ -301,6 +301,21 @@ impl World {
             }
             drop(history);
             sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whatever came to wait in a gateway has ended, once, when nothing waits any more.
+    async fn check_ends(&self) {
+        for at in 0..GATEWAYS {
+            let gateway = self.gateway(at).await;
+            let times = async |outcomes: &[&str]| gateway.metric("tiergate_recovery_total", outcomes).await;
+            let (all, refused) = (times(&[]).await, times(&["overflow"]).await);
+            let came = times(&["queued"]).await + times(&["taken_up"]).await;
+            let ended = all - refused - came;
+            if came != ended {
+                let how = format!("gateway {at}: {came} came to wait, {ended} ended");
+                self.history.lock().await.broken.push(Broken::Unended(how));
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::cache::history::History;
 use crate::record::{Key, Order, Record, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::disk::journal::{Journal, Ticket, Wish};
@@ -27,6 +28,18 @@ const DELETE_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// What an item costs besides its record's bytes and its key, in bytes.
 const ITEM_OVERHEAD_BYTES: usize = 512;
 
+/// How something ended that was not tried any more: the outcome, and why.
+type End = (&'static str, &'static str);
+
+/// See [`End`].
+const REPLACED: End = ("superseded", "a later write or delete waits in its place");
+
+/// See [`End`].
+const DELETED_SINCE: End = ("superseded", "the tier was reached, and the key deleted there");
+
+/// See [`End`].
+const OUTLIVED: End = ("ended", "its life ended before the tier was back");
+
 /// What one lane may hold.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -41,6 +54,7 @@ pub(in crate::cache) struct Lane {
     tier: TierName,
     limits: Limits,
     journal: Option<Arc<Journal>>,
+    history: Arc<History>,
     state: Mutex<State>,
     /// Told when the time to try next may have come nearer.
     changed: Notify,
@@ -63,6 +77,8 @@ struct Item {
     waits: ExponentialBackoff,
     /// `None` while it is under way.
     next: Option<Instant>,
+    /// What is tried while it is under way: its try tells how that ends.
+    trying: Vec<Part>,
     tries: u32,
     why: String,
 }
@@ -72,6 +88,13 @@ pub(in crate::cache) enum Offer {
     Write(Arc<Record>),
     /// Of all values up to this version.
     Delete(Version),
+}
+
+/// What one writer was told of that it waits. Each ends once: what came to wait is what has ended and what still waits.
+#[derive(Clone)]
+pub(in crate::cache) enum Part {
+    Delete(Version),
+    Write(Arc<Record>),
 }
 
 /// What became of it.
@@ -132,8 +155,8 @@ impl Default for Limits {
 // === impl Lane ===
 
 impl Lane {
-    pub fn new(tier: TierName, limits: Limits, journal: Option<Arc<Journal>>) -> Self {
-        Self { tier, limits, journal, state: Mutex::default(), changed: Notify::new() }
+    pub fn new(tier: TierName, limits: Limits, journal: Option<Arc<Journal>>, history: Arc<History>) -> Self {
+        Self { tier, limits, journal, history, state: Mutex::default(), changed: Notify::new() }
     }
 
     pub const fn tier(&self) -> &TierName {
@@ -143,7 +166,7 @@ impl Lane {
     /// Takes what a tier could not take.
     pub fn offer(&self, key: &Key, offer: Offer, why: &str, now: Time) -> Taken {
         let mut state = self.lock();
-        let held = state.items.get(key).map(|item| &item.wish);
+        let (held, part) = (state.items.get(key).map(|item| &item.wish), offer.part());
         let Some(wish) = merged(held, offer, now) else { return Taken::Outranked };
         let bytes = size(key, &wish);
         if let Some(limit) = self.over(&state, key, bytes) {
@@ -155,6 +178,7 @@ impl Lane {
             }
         }
         metrics::recovered(&self.tier, "queued");
+        self.end_replaced(&state, key, part, &wish);
         let ticket = self.journal.as_ref().map(|journal| journal.note(&self.tier, key, Some(wish.clone())));
         state.put(key, wish, bytes, why);
         self.changed.notify_one();
@@ -164,6 +188,7 @@ impl Lane {
     /// Takes up what the journal holds.
     pub fn take_up(&self, key: &Key, wish: Wish) {
         let bytes = size(key, &wish);
+        parts(&wish).for_each(|_| metrics::recovered(&self.tier, "taken_up"));
         self.lock().put(key, wish, bytes, "it waited before the restart");
         self.changed.notify_one();
     }
@@ -178,12 +203,14 @@ impl Lane {
             Some(record) => {
                 let wish = Wish { floor: None, record: Some(record), since: item.wish.since };
                 let (bytes, why) = (size(key, &wish), item.why.clone());
+                self.end_missing(key, item, &wish, DELETED_SINCE);
                 let ticket = self.journal.as_ref().map(|journal| journal.note(&self.tier, key, Some(wish.clone())));
                 state.put(key, wish, bytes, &why);
                 ticket
             }
             None => {
-                metrics::recovered(&self.tier, "superseded");
+                let nothing = Wish { floor: None, record: None, since: item.wish.since };
+                self.end_missing(key, item, &nothing, DELETED_SINCE);
                 state.remove(key);
                 self.journal.as_ref().map(|journal| journal.note(&self.tier, key, None))
             }
@@ -199,30 +226,53 @@ impl Lane {
         let (_, key) = state.due.pop_first()?;
         let item = state.items.get_mut(&key)?;
         item.next = None;
+        item.trying = parts(&item.wish).collect();
         Some(Turn { key, wish: item.wish.clone(), change: item.change })
     }
 
-    /// The item of this turn needs no other: `outcome` says why. One that was replaced meanwhile waits on.
+    /// The item of this turn needs no other: `outcome` says why. What came meanwhile waits on.
     pub fn settle(&self, turn: &Turn, outcome: &'static str) {
         let mut state = self.lock();
+        parts(&turn.wish).for_each(|_| metrics::recovered(&self.tier, outcome));
         let Some(item) = state.items.get_mut(&turn.key) else { return };
-        metrics::recovered(&self.tier, outcome);
         if item.change == turn.change {
-            state.remove(&turn.key);
-            if let Some(journal) = &self.journal {
-                // Nobody waits for it: were it lost, the value would be offered to the tier once more.
-                journal.note(&self.tier, &turn.key, None);
-            }
-        } else {
-            state.schedule(&turn.key, Instant::now());
-            self.changed.notify_one();
+            return self.remove(&mut state, &turn.key);
+        }
+        let done: Vec<Part> = parts(&turn.wish).collect();
+        if item.trying != done {
+            return; // It was deleted and came to wait anew, and is tried anew.
+        }
+        let wish = without(&item.wish, &done);
+        if parts(&wish).next().is_none() {
+            return self.remove(&mut state, &turn.key);
+        }
+        let (bytes, why) = (size(&turn.key, &wish), item.why.clone());
+        item.trying.clear();
+        state.put(&turn.key, wish, bytes, &why);
+        state.schedule(&turn.key, Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// Nothing waits under `key` any more.
+    fn remove(&self, state: &mut State, key: &Key) {
+        state.remove(key);
+        if let Some(journal) = &self.journal {
+            // Nobody waits for it: were it lost, the value would be offered to the tier once more.
+            journal.note(&self.tier, key, None);
         }
     }
 
     /// The item of this turn waits for another, later each time.
     pub fn again(&self, turn: &Turn, why: String) {
         let mut state = self.lock();
+        let waits_on = |part: &Part| {
+            state.items.get(&turn.key).is_some_and(|item| parts(&item.wish).any(|waiting| waiting == *part))
+        };
+        for part in parts(&turn.wish).filter(|part| !waits_on(part)) {
+            self.end(&turn.key, &part, REPLACED);
+        }
         let Some(item) = state.items.get_mut(&turn.key) else { return };
+        item.trying.clear();
         item.tries += 1;
         item.why = why;
         let wait = if item.change == turn.change { item.waits.next().unwrap_or(WAIT_MAX) } else { Duration::ZERO };
@@ -308,18 +358,63 @@ impl Lane {
             .map(|(key, _)| key.clone())
             .collect();
         for key in ended {
-            metrics::recovered(&self.tier, "ended");
-            tracing::debug!(tier = %self.tier, %key, "what waited for the tier has ended");
-            state.remove(&key);
-            if let Some(journal) = &self.journal {
-                journal.note(&self.tier, &key, None);
+            if let Some(item) = state.items.get(&key) {
+                parts(&item.wish).for_each(|part| self.end(&key, &part, OUTLIVED));
             }
+            self.remove(state, &key);
         }
+    }
+
+    /// Ends what no longer waits once `wish` does, because of the newer `part`.
+    fn end_replaced(&self, state: &State, key: &Key, part: Part, wish: &Wish) {
+        let Some(item) = state.items.get(key) else { return };
+        self.end_missing(key, item, wish, REPLACED);
+        // The same waits already, or a later delete.
+        let is_twice = parts(&item.wish).any(|held| held == part);
+        if is_twice || parts(wish).all(|waiting| waiting != part) {
+            self.end(key, &part, REPLACED);
+        }
+    }
+
+    /// Ends what waits in `item` and not in `wish`, but for what is being tried.
+    fn end_missing(&self, key: &Key, item: &Item, wish: &Wish, end: End) {
+        let stays = |part: &Part| parts(wish).any(|waiting| waiting == *part) || item.trying.contains(part);
+        parts(&item.wish).filter(|part| !stays(part)).for_each(|part| self.end(key, &part, end));
+    }
+
+    /// Tells how something ended that was not tried any more.
+    fn end(&self, key: &Key, part: &Part, (outcome, why): End) {
+        metrics::recovered(&self.tier, outcome);
+        tracing::debug!(tier = %self.tier, %key, outcome, why, "what waited for the tier has ended");
+        self.history.ended(key, &self.tier, part, outcome, why);
     }
 
     /// Every change under the lock is whole before anything in it can panic.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Part ===
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Delete(a), Self::Delete(b)) => a == b,
+            (Self::Write(a), Self::Write(b)) => (a.version, a.digest) == (b.version, b.digest),
+            _ => false,
+        }
+    }
+}
+
+// === impl Offer ===
+
+impl Offer {
+    fn part(&self) -> Part {
+        match self {
+            Self::Write(record) => Part::Write(record.clone()),
+            Self::Delete(version) => Part::Delete(*version),
+        }
     }
 }
 
@@ -347,7 +442,10 @@ impl State {
                 self.bytes += bytes;
                 let mut waits = waits();
                 let wait = waits.next().unwrap_or(WAIT_MIN);
-                self.items.insert(key.clone(), Item { wish, bytes, change, waits, next: None, tries: 0, why });
+                self.items.insert(
+                    key.clone(),
+                    Item { wish, bytes, change, waits, next: None, trying: Vec::new(), tries: 0, why },
+                );
                 self.schedule(key, Instant::now() + wait);
             }
         }
@@ -383,6 +481,21 @@ fn merged(held: Option<&Wish>, offer: Offer, now: Time) -> Option<Wish> {
             let is_greater = record.is_none_or(|old| Order::of(&old, now) <= Order::of(&new, now));
             (is_greater && Some(new.version) > floor).then(|| Wish { floor, record: Some(new), since })
         }
+    }
+}
+
+/// What its writers were told of.
+fn parts(wish: &Wish) -> impl Iterator<Item = Part> {
+    wish.floor.map(Part::Delete).into_iter().chain(wish.record.clone().map(Part::Write))
+}
+
+/// What of `wish` is none of `done`.
+fn without(wish: &Wish, done: &[Part]) -> Wish {
+    let is_open = |part: Part| !done.contains(&part);
+    Wish {
+        floor: wish.floor.filter(|floor| is_open(Part::Delete(*floor))),
+        record: wish.record.clone().filter(|record| is_open(Part::Write(record.clone()))),
+        since: wish.since,
     }
 }
 

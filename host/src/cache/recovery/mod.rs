@@ -17,9 +17,10 @@ use futures_util::future::join_all;
 
 use super::Cache;
 use crate::record::{DeleteOutcome, Key, Kind, Record, Time, Version, WriteOutcome};
+use crate::telemetry::metrics;
 use crate::tier::disk::journal::{Ticket, Waiting};
 
-pub(super) use lane::Lane;
+pub(super) use lane::{Lane, Part};
 pub use lane::{LaneStatus, Limits, WaitingItem};
 use lane::{Offer, Taken};
 
@@ -37,6 +38,7 @@ impl Cache {
         for (tier, key, wish) in waiting {
             let Some(lane) = self.lanes.iter().find(|lane| *lane.tier() == tier) else {
                 tracing::warn!(%tier, %key, "a value waited for a tier that is not configured any more; it is forgotten");
+                metrics::recovered(&tier, "forgotten");
                 if let Some(journal) = &self.journal {
                     // Nobody waits for it to be forgotten: it would be forgotten again at the next start.
                     journal.note(&tier, &key, None);

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::lane::{Lane, Limits, Offer, Taken};
 use super::*;
+use crate::cache::history::History;
 use crate::cache::tests::Plain;
-use crate::cache::{Builder, Config, Policy, PutOptions, Verdict};
+use crate::cache::{Builder, Config, Policy, PutOptions, Verdict, Written};
 use crate::record::{Digest, Origin, TierName};
 use crate::tier::{Found, Health, Memory, Tier, TierError, memory};
 
@@ -133,7 +134,7 @@ fn record(version: u64, bytes_len: usize, life: Duration) -> Arc<Record> {
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn lane(items_max: usize, bytes_max: u64) -> Lane {
-    Lane::new(TierName::new("redis"), Limits { items_max, bytes_max }, None)
+    Lane::new(TierName::new("redis"), Limits { items_max, bytes_max }, None, Arc::new(History::new()))
 }
 
 fn offer(lane: &Lane, name: &str, offer: Offer) -> Taken {
@@ -300,4 +301,67 @@ async fn a_lane_that_is_full_is_a_failure_that_says_so() {
     let reason = second.outcomes[1].1.reason().unwrap_or_default();
     assert_eq!(second.verdict(), Verdict::Unavailable);
     assert!(reason.contains("shut") && reason.contains("lane is full"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_and_is_replaced_or_deleted_is_told_to_have_ended_with_the_reason() {
+    let tier = Door::new("redis", None);
+    let cache = cache(std::slice::from_ref(&tier), Limits::default());
+    let told = |cache: &Arc<Cache>| -> Vec<(&'static str, String)> {
+        let of_redis = |written: Written| written.outcomes.into_iter().find(|(tier, ..)| tier.as_str() == "redis");
+        let told = cache.history.of(&key("k")).into_iter().filter_map(of_redis);
+        told.map(|(_, outcome, why)| (outcome, why.unwrap_or_default())).collect()
+    };
+    for text in ["1", "2"] {
+        assert_eq!(put(&cache, "k", text).await.verdict(), Verdict::Queued);
+    }
+    let [newer, older] = &told(&cache)[..] else { panic!("two writes") };
+    assert_eq!((newer.0, older.0), ("queued", "superseded"));
+    assert!(older.1.contains("a later write or delete waits"), "{older:?}");
+    let deleted = cache.delete(&key("k")).await.unwrap();
+    assert!(matches!(deleted.outcomes[1].1, DeleteOutcome::Queued(_)), "{deleted:?}");
+    assert_eq!(
+        told(&cache).iter().map(|(outcome, _)| *outcome).collect::<Vec<_>>(),
+        ["queued", "superseded", "superseded"]
+    );
+    tier.open();
+    let playing = tokio::spawn(cache.clone().recover());
+    while cache.recovery(0)[0].depth > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told(&cache)[0].0, "absent", "the delete");
+    playing.abort();
+}
+
+/// What came to a lane and how it ended, at random and under way or not.
+#[test]
+fn whatever_comes_and_goes_each_that_came_to_wait_ends_once() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    ::metrics::with_local_recorder(&recorder, || {
+        let mut dice = fastrand::Rng::with_seed(3);
+        let lane = lane(10, 1 << 20);
+        let mut turns = Vec::new();
+        for _ in 0..3_000 {
+            let version = dice.u64(1..1_000);
+            match dice.u8(..7) {
+                0 | 1 => drop(offer(&lane, "a", Offer::Write(record(version, 1, MINUTE)))),
+                2 => drop(offer(&lane, "a", Offer::Delete(Version(version)))),
+                3 if dice.u8(..8) == 0 => drop(lane.forget_up_to(&key("a"), Version(version))),
+                4 => turns.extend(lane.turn(Instant::now() + MINUTE)),
+                5 => turns.drain(..).for_each(|turn| lane.settle(&turn, "stored")),
+                _ => turns.drain(..).for_each(|turn| lane.again(&turn, "why".to_owned())),
+            }
+        }
+        turns.drain(..).for_each(|turn| lane.settle(&turn, "stored"));
+        lane.forget_up_to(&key("a"), Version(u64::MAX));
+        assert_eq!(depth(&lane), 0);
+    });
+    let (mut came, mut ended) = (0, 0);
+    let text = recorder.handle().render();
+    for line in text.lines().filter(|line| line.starts_with("tiergate_recovery_total")) {
+        let times: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        *(if line.contains("queued") { &mut came } else { &mut ended }) += times;
+    }
+    assert!(came > 500, "{text}");
+    assert_eq!(came, ended, "{text}");
 }

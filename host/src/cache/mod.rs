@@ -24,7 +24,7 @@ mod refill;
 mod survey;
 mod symptoms;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 mod vitals;
 mod write;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
 
 use super::history::What;
 use super::policy::TTL_MIN;
@@ -223,6 +224,7 @@ impl Cache {
         now: Time,
     ) -> Vec<(TierName, WriteOutcome)> {
         let _writing = self.hints.writing(key);
+        let until = Instant::now() + self.deadline;
         // What memory already knows to be greater is not even offered to the tiers: one of them may have lost it.
         if let Some(lost) = self.outranked(key, record, now) {
             let everywhere = self.tiers.iter().map(|tier| tier.name().clone());
@@ -238,7 +240,7 @@ impl Cache {
             (tier.name().clone(), self.wait_to_write(at, key, &copy, outcome).await)
         }))
         .await;
-        self.evict_outgrown(key, record, &below).await;
+        self.evict_outgrown(key, record, &below, until).await;
         let mut outcomes = vec![(TierName::new(MEMORY), self.write_memory(key, record, &below))];
         outcomes.extend(below);
         outcomes
@@ -285,15 +287,32 @@ impl Cache {
     }
 
     /// A tier that cannot take a value must not go on serving the old one to others (B48). The old value is removed only
-    /// after another tier has the new one, and only if it is still the lesser.
-    async fn evict_outgrown(&self, key: &Key, record: &Arc<Record>, below: &[(TierName, WriteOutcome)]) {
+    /// after another tier has the new one, and only if it is still the lesser. The writer waits for it until the one
+    /// deadline of its request; what takes longer is carried through all the same.
+    async fn evict_outgrown(
+        self: &Arc<Self>,
+        key: &Key,
+        record: &Arc<Record>,
+        below: &[(TierName, WriteOutcome)],
+        until: Instant,
+    ) {
         if !below.iter().any(|(_, outcome)| *outcome == WriteOutcome::Stored) {
             return;
         }
-        for (tier, (_, outcome)) in self.tiers.iter().zip(below) {
-            if matches!(outcome, WriteOutcome::Rejected(RejectedWhy::TooLarge { .. })) {
-                self.evict_lesser(tier, key, record).await;
+        let is_outgrown =
+            |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Rejected(RejectedWhy::TooLarge { .. }));
+        let outgrown = self.tiers.iter().zip(below).filter(|(_, (_, outcome))| is_outgrown(outcome));
+        let evictions = outgrown.map(|(tier, _)| {
+            let (cache, tier, key, record) = (self.clone(), tier.clone(), key.clone(), record.clone());
+            tokio::spawn(async move { cache.evict_lesser(&tier, &key, &record).await })
+        });
+        match timeout_at(until, join_all(evictions)).await {
+            Ok(ended) => {
+                for died in ended.into_iter().filter_map(Result::err) {
+                    tracing::error!(%key, %died, "the removal of an old value died, and it may still be read there");
+                }
             }
+            Err(_) => tracing::debug!(%key, "the removal of an old value takes longer than its writer waits"),
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::body::Pieces;
 use super::respond::{self, Answer, Refusal};
-use crate::cache::{DecodeError, DeleteDied, Put, PutOptions, Read};
+use crate::cache::{Cache, DecodeError, DeleteDied, Put, PutOptions, Read};
 use crate::record::{DeleteOutcome, Key, Order, ReadOutcome, Record, TierName, Time, WriteOutcome};
 
 /// The longest TTL that a writer may ask for.
@@ -85,11 +85,7 @@ pub(super) async fn put(app: &App, key: &Key, query: &str, body: Incoming) -> Re
 /// `DELETE`: removes the key from every tier.
 pub(super) async fn delete(app: &App, key: &Key) -> Result<Answer, Refusal> {
     let died = |error: DeleteDied| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "delete-died", error.to_string());
-    let mut outcomes = app.cache.delete(key).await.map_err(died)?.outcomes;
-    if let Some(other) = key.spelled_as_float() {
-        let deleted = app.cache.delete(&other).await.map_err(died)?;
-        outcomes.iter_mut().zip(deleted.outcomes).for_each(|((_, outcome), (_, other))| worse(outcome, other));
-    }
+    let outcomes = delete_either(&app.cache, key).await.map_err(died)?;
     let tiers: Map<String, Value> =
         outcomes.iter().map(|(tier, outcome)| (tier.to_string(), one(outcome.label(), outcome.reason()))).collect();
     let below = || outcomes.iter().skip(1).map(|(_, outcome)| outcome);
@@ -106,6 +102,15 @@ pub(super) async fn delete(app: &App, key: &Key) -> Result<Answer, Refusal> {
         StatusCode::SERVICE_UNAVAILABLE
     };
     Ok(respond::json(status, &json!({ "key": key.as_str(), "tiers": tiers })))
+}
+
+/// Deletes the key under either spelling, both at once, so that one deadline covers them.
+async fn delete_either(cache: &Arc<Cache>, key: &Key) -> Result<Vec<(TierName, DeleteOutcome)>, DeleteDied> {
+    let Some(other) = key.spelled_as_float() else { return Ok(cache.delete(key).await?.outcomes) };
+    let (one, other) = tokio::join!(cache.delete(key), cache.delete(&other));
+    let mut outcomes = one?.outcomes;
+    outcomes.iter_mut().zip(other?.outcomes).for_each(|((_, outcome), (_, other))| worse(outcome, other));
+    Ok(outcomes)
 }
 
 /// Takes the outcome of the other spelling's delete into that of the first: a failure of either is a failure.
@@ -204,4 +209,22 @@ fn ttl(text: &str) -> Result<Duration, Refusal> {
         return Err(refuse("a time to live must be from 1 second to 365 days".to_owned()));
     }
     Ok(ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::cache::tests::deadline::{DEADLINE, silent_cache};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delete_under_both_spellings_takes_one_deadline_when_no_tier_answers() {
+        let (cache, key) = (silent_cache(), Key::new("market:4h").unwrap());
+        assert!(key.spelled_as_float().is_some());
+        let begun = Instant::now();
+        let outcomes = delete_either(&cache, &key).await.expect("a delete");
+        assert_eq!(begun.elapsed(), DEADLINE);
+        assert!(outcomes[1..].iter().all(|(_, outcome)| matches!(outcome, DeleteOutcome::Queued(_))), "{outcomes:?}");
+    }
 }

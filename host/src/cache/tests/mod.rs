@@ -1,5 +1,6 @@
 //! What a real server cannot be made to show: how often a tier is asked, and what happens while it does not answer.
 
+pub(crate) mod deadline;
 mod warming;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,6 +104,19 @@ impl Tier for Gated {
 
 /// A cache over a gated tier; memory asks it again after `memory`.
 fn cache(memory: Duration) -> (Arc<Cache>, Arc<Gated>) {
+    let tier = gated("redis");
+    (over(memory, vec![tier.clone()]), tier)
+}
+
+/// A gated tier of this name.
+fn gated(name: &str) -> Arc<Gated> {
+    let (reads, deletes, gate) = (AtomicUsize::new(0), AtomicUsize::new(0), Semaphore::new(0));
+    let (name, stamp) = (TierName::new(name), Mutex::new(None));
+    Arc::new(Gated { name, text: "1", stamp, reads, deletes, gate })
+}
+
+/// A cache over these tiers; memory asks them again after `memory`.
+fn over(memory: Duration, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
     let minute = Duration::from_secs(60);
     let ttl = TierTtls { memory, memcached: minute, redis: minute };
     let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: minute, grace: minute, owners: Vec::new() };
@@ -114,10 +128,7 @@ fn cache(memory: Duration) -> (Arc<Cache>, Arc<Gated>) {
         recovery: Limits::default(),
         verify_every: Duration::from_secs(5),
     };
-    let (reads, deletes, gate) = (AtomicUsize::new(0), AtomicUsize::new(0), Semaphore::new(0));
-    let (name, stamp) = (TierName::new("redis"), Mutex::new(None));
-    let tier = Arc::new(Gated { name, text: "1", stamp, reads, deletes, gate });
-    (Builder::new(config, Arc::new(Plain)).build(vec![tier.clone()]), tier)
+    Builder::new(config, Arc::new(Plain)).build(tiers)
 }
 
 fn key() -> Key {

@@ -14,10 +14,10 @@ use crate::telemetry::metrics;
 use crate::tier::disk::journal::{Journal, Ticket, Wish};
 
 /// The shortest wait after an item's first failure; jitter adds up to as much again, here and below.
-const WAIT_MIN: Duration = Duration::from_millis(50);
+pub(super) const WAIT_MIN: Duration = Duration::from_millis(50);
 
 /// The longest wait between two tries of an item, without its jitter.
-const WAIT_MAX: Duration = Duration::from_millis(2_500);
+pub(super) const WAIT_MAX: Duration = Duration::from_millis(2_500);
 
 /// When a tier is back, what waits is tried within this span, and not all at once.
 const SPREAD: Duration = Duration::from_millis(250);
@@ -514,7 +514,7 @@ fn size(key: &Key, wish: &Wish) -> u64 {
 }
 
 /// Jitter keeps items that failed together, and gateways, from coming back together.
-fn waits() -> ExponentialBackoff {
+pub(super) fn waits() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(WAIT_MIN)
         .with_max_delay(WAIT_MAX)

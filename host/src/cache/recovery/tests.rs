@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::lane::{Lane, Limits, Offer, Taken};
+use super::lane::{Lane, Limits, Offer, Taken, WAIT_MAX, WAIT_MIN, waits};
 use super::*;
 use crate::cache::history::History;
 use crate::cache::tests::Plain;
@@ -221,6 +221,22 @@ async fn an_item_is_tried_later_each_time_and_as_soon_as_the_tier_is_back() {
     assert_eq!(lane.status(Time::now(), 1).items[0].tries, 20);
     lane.hurry();
     assert!(lane.turn(Instant::now()).is_some());
+}
+
+#[test]
+fn waits_double_from_the_shortest_to_the_longest_and_no_two_items_wait_in_step() {
+    let items: Vec<Vec<Duration>> = (0..8).map(|_| waits().take(12).collect()).collect();
+    for item in &items {
+        let mut least = WAIT_MIN;
+        for wait in item {
+            assert!((least..=least * 2).contains(wait), "{wait:?} of {least:?}");
+            least = (least * 2).min(WAIT_MAX);
+        }
+        assert_eq!(least, WAIT_MAX);
+    }
+    for at in 0..12 {
+        assert!(items.iter().any(|item| item[at] != items[0][at]), "wait {at} is the same for all: {items:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

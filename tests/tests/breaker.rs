@@ -61,9 +61,20 @@ async fn a_frozen_store_opens_its_breakers_readers_get_the_stale_value_at_once_a
     }
     let written = gateway.put("k", "2").await;
     assert_eq!((written.status.as_u16(), written.outcome("memcached").as_str()), (200, "stored"));
-    for (words, side) in [("the breaker opened", "read"), ("the breaker closed", "write")] {
-        assert!(told(&gateway, words) >= 2, "once for {side} and once for the other");
+    for (words, to) in [
+        ("the breaker opened", "\"open\""),
+        ("the breaker is half open", "\"half_open\""),
+        ("the breaker closed", "\"closed\""),
+    ] {
+        let turns = gateway.metric("tiergate_breaker_transitions_total", &[to]).await as usize;
+        assert!(turns >= 2, "{turns}: once for reads and once for writes");
+        eventually(&format!("a line is logged of each turn to {to}"), async || {
+            (told(&gateway, words) >= turns).then_some(())
+        })
+        .await;
     }
+    let turns = gateway.metric("tiergate_breaker_transitions_total", &[]).await as usize;
+    assert_eq!(told(&gateway, "the breaker "), turns, "one line per turn, and no other");
     assert_eq!(gateway.metric("tiergate_breaker_open", &["memcached"]).await, 0.0);
 }
 

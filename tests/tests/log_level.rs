@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use hyper::Method;
-use tiergate_tests::{Gateway, binary, eventually};
+use serde_json::Value;
+use tiergate_tests::{Gateway, Memcached, binary, eventually};
 
 const PATH: &str = "/api/admin/log-level";
 
@@ -61,4 +62,45 @@ async fn the_command_line_tells_and_changes_it() {
     let (code, told) = log(&["tiergate=loud"]).await;
     assert!(code == Some(3) && told.contains("write `info`"), "{told}");
     assert!(log(&[]).await.1.contains("tiergate::tier=trace"));
+}
+
+/// What a PUT, a GET and a DELETE are told, but for the version, which no two writes have in common.
+async fn told(gateway: &Gateway) -> Vec<(u16, Value, Vec<String>)> {
+    let path = "/api/cache/k";
+    let mut told = Vec::new();
+    for (method, body) in [
+        (Method::GET, ""),
+        (Method::PUT, "{\"n\": NaN}"),
+        (Method::GET, ""),
+        (Method::PUT, "nonsense"),
+        (Method::GET, ""),
+        (Method::DELETE, ""),
+        (Method::GET, ""),
+    ] {
+        let reply = gateway.send(method, path, &[], body.into()).await;
+        let mut answer = reply.json();
+        if let Some(fields) = answer.as_object_mut() {
+            fields.remove("version");
+        }
+        let headers = ["content-type", "etag", "tiergate-kind", "tiergate-schema", "tiergate-repairs"]
+            .map(|name| reply.headers.get(name).map_or_else(String::new, |value| format!("{value:?}")));
+        told.push((reply.status.as_u16(), answer, headers.to_vec()));
+    }
+    told
+}
+
+#[tokio::test]
+async fn no_outcome_depends_on_what_is_logged() {
+    let memcached = Memcached::start().await;
+    let gateway = Gateway::with().tier(memcached.url()).without_tasks().start().await;
+    let mut all = Vec::new();
+    for level in ["off", "trace", "off"] {
+        let set = gateway.admin_send(Method::PUT, PATH, level.into()).await;
+        assert_eq!(set.status, 200, "{}", set.text());
+        all.push(told(&gateway).await);
+    }
+    let statuses: Vec<u16> = all[0].iter().map(|(status, ..)| *status).collect();
+    assert_eq!(statuses, [404, 200, 200, 422, 200, 200, 404]);
+    assert_eq!(all[0], all[1]);
+    assert_eq!(all[1], all[2]);
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tiergate_tests::{Answer, Gateway, Memcached, Origin, PlainRedis, Redis, eventually, now_seconds};
 
@@ -110,6 +111,69 @@ async fn each_is_fed_a_third_and_serves_all_and_when_the_one_that_publishes_is_k
     }
     for gateway in &gateways {
         serves_all(gateway, 4.0).await;
+    }
+}
+
+/// The documents that the signals add up to, as `gateway` serves them, when all of them are of `moment`; without their times.
+async fn documents(gateway: &Gateway, moment: u64) -> Vec<Value> {
+    let mut all = Vec::new();
+    for key in ["analysis:signals", "market:overview", "market:movers", "market:breadth"] {
+        let mut document = eventually(&format!("{key} is of {moment}"), async || {
+            let document = gateway.get(&format!("/api/cache/{key}")).await.json();
+            (document["timestamp"].as_f64() == Some(moment as f64)).then_some(document)
+        })
+        .await;
+        strip_times(&mut document);
+        all.push(document);
+    }
+    all
+}
+
+fn strip_times(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !["timestamp", "datetime"].contains(&name.as_str()));
+            fields.values_mut().for_each(strip_times);
+        }
+        Value::Array(values) => values.iter_mut().for_each(strip_times),
+        _ => {}
+    }
+}
+
+/// A signal that says which gateway took it. Nothing but the order tells it from another of the same symbol and moment.
+fn taken_by(gateway: usize, symbol: &str, moment: u64) -> String {
+    let (score, price) = (20 + 10 * gateway, gateway + 1);
+    json!({ "symbol": symbol, "confluence_score": score, "price": price, "change_24h": gateway, "timestamp": moment })
+        .to_string()
+}
+
+#[tokio::test]
+async fn every_gateway_takes_the_signals_in_the_same_order_and_the_next_to_publish_comes_to_the_same() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let mut gateways = Vec::new();
+    for _ in 0..3 {
+        gateways.push(gateway(&memcached, &redis).await);
+    }
+    let holder = publisher(&gateways).await;
+    let moment = now_seconds() as u64 - 60;
+    // The same symbols through all of them at once.
+    let post = async |at: usize, one: usize| {
+        let reply = gateways[at].ingest(taken_by(at, &symbol(one), moment)).await;
+        assert!(matches!(reply.status.as_u16(), 200 | 202), "{}", reply.text());
+    };
+    join_all((0..SYMBOLS).flat_map(|one| (0..3).map(move |at| (at, one))).map(|(at, one)| post(at, one))).await;
+    // Whoever answers to the last signal has taken all before it, and the one that publishes has published them.
+    let last = |moment| taken_by(0, "LASTUSDT", moment);
+    for at in [(holder + 1) % 3, (holder + 2) % 3, holder] {
+        assert!(matches!(gateways[at].ingest(last(moment + 1)).await.status.as_u16(), 200 | 202));
+    }
+    let before = documents(&gateways[holder], moment + 1).await;
+
+    gateways.remove(holder).kill();
+    publisher(&gateways).await;
+    assert!(matches!(gateways[0].ingest(last(moment + 2)).await.status.as_u16(), 200 | 202));
+    for gateway in &gateways {
+        assert_eq!(documents(gateway, moment + 2).await, before);
     }
 }
 

@@ -49,7 +49,7 @@ fn get(criterion: &mut Criterion) {
     let cache = Builder::new(config, plugins.codecs.clone()).build(Vec::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let options = PutOptions { from: "bench".into(), ttl: Some(day), codec: None };
+        let options = PutOptions { from: "bench".into(), ttl: Some(day), codec: None, as_of: None };
         let put = cache.put(&key, Bytes::from_static(b"[1, 2, 3]"), options).await.expect("a payload");
         assert_eq!(put.verdict(), Verdict::Stored);
         let read = cache.get(&key).await;

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use hyper::Method;
 use serde_json::{Value, json};
-use tiergate_tests::{Answer, Gateway, Memcached, Origin, PlainRedis, Redis, eventually, now_seconds};
+use tiergate_tests::{Answer, Gateway, Memcached, Origin, PlainMemcached, PlainRedis, Redis, eventually, now_seconds};
 
 const SHARED: &str = "[market]\nshare_signals = true\n[plugins]\nwarmer = { config = { tasks = [] } }";
 
@@ -249,27 +251,90 @@ async fn of_several_gateways_one_at_a_time_fetches_from_a_source_and_all_have_it
     assert_eq!(origin.asked().len(), 1, "the answer of one is the answer of all");
 }
 
-#[tokio::test]
-async fn a_load_that_a_newer_write_overtook_is_dropped() {
-    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
-    // The answer was made before the write, and takes until after it.
-    let old = json!({ "n": "old", "timestamp": now_seconds() - 60.0 }).to_string();
-    let origin = Origin::start(Answer::json(old)).await;
-    origin.pause();
-    let source = format!(
+/// A source of the key `unified:slow` that is asked once.
+fn slow(origin: &Origin) -> String {
+    format!(
         "[[source]]\nname = \"slow\"\nkey = \"unified:slow\"\nurl = \"{}\"\ninterval = \"1h\"\ntimeout = \"30s\"",
         origin.url("/slow")
-    );
-    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).config(&source).start().await;
-    eventually("the load is under way", async || (!origin.asked().is_empty()).then_some(())).await;
-    let new = json!({ "n": "new", "timestamp": now_seconds() }).to_string();
-    assert_eq!(gateway.put("unified:slow", new.clone()).await.status, 200);
+    )
+}
+
+/// An origin with this answer, which keeps it back.
+async fn waiting(answer: &Value) -> Origin {
+    let origin = Origin::start(Answer::json(answer.to_string())).await;
+    origin.pause();
+    origin
+}
+
+/// Lets `origin` answer, and waits until the load of `gateway` has ended as one that was overtaken.
+async fn is_dropped(gateway: &Gateway, origin: &Origin) {
     origin.resume();
-    eventually("the load has ended", async || {
-        (gateway.metric("tiergate_source_fetches_total", &["slow"]).await >= 1.0).then_some(())
+    eventually("the load was overtaken", async || {
+        (gateway.metric("tiergate_source_fetches_total", &["slow", "superseded"]).await >= 1.0).then_some(())
     })
     .await;
-    assert_eq!(gateway.get("/api/cache/unified:slow").await.text(), new);
-    assert_eq!(PlainRedis::connect(redis.port()).await.get("unified:slow").await, Some(new.into_bytes()));
     assert!(gateway.metric("tiergate_writes_total", &["superseded"]).await >= 1.0);
+}
+
+async fn is_under_way(origin: &Origin) {
+    eventually("the load is under way", async || (!origin.asked().is_empty()).then_some(())).await;
+}
+
+/// A write of `new` during a load that brings `old`.
+async fn overtake(old: Value, new: Value) {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let origin = waiting(&old).await;
+    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).config(&slow(&origin)).start().await;
+    is_under_way(&origin).await;
+    let new = new.to_string();
+    assert_eq!(gateway.put("unified:slow", new.clone()).await.status, 200);
+    is_dropped(&gateway, &origin).await;
+    assert_eq!(gateway.get("/api/cache/unified:slow").await.text(), new);
+    let (_, held) = PlainMemcached::connect(memcached.port()).await.get("unified:slow").await.expect("a value");
+    assert_eq!(held, new.as_bytes());
+    assert_eq!(PlainRedis::connect(redis.port()).await.get("unified:slow").await, Some(new.into_bytes()));
+}
+
+#[tokio::test]
+async fn a_load_that_a_newer_write_overtook_is_dropped() {
+    // The answer was made before the write, and takes until after it.
+    overtake(
+        json!({ "n": "old", "timestamp": now_seconds() - 60.0 }),
+        json!({ "n": "new", "timestamp": now_seconds() }),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_that_does_not_say_when_its_answer_was_made_loses_to_a_write_that_came_during_it() {
+    overtake(json!({ "n": "old" }), json!({ "n": "new" })).await;
+}
+
+#[tokio::test]
+async fn a_load_does_not_bring_back_what_was_deleted_during_it() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let origin = waiting(&json!({ "n": "old" })).await;
+    let gateway = Gateway::with().tier(memcached.url()).tier(redis.url()).config(&slow(&origin)).start().await;
+    is_under_way(&origin).await;
+    let deleted = gateway.send(Method::DELETE, "/api/cache/unified:slow", &[], Bytes::new()).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    is_dropped(&gateway, &origin).await;
+    assert_eq!(gateway.get("/api/cache/unified:slow").await.status, 404);
+    assert_eq!(PlainMemcached::connect(memcached.port()).await.get("unified:slow").await, None);
+    assert_eq!(PlainRedis::connect(redis.port()).await.get("unified:slow").await, None);
+}
+
+#[tokio::test]
+async fn a_load_loses_to_a_write_through_another_gateway_though_memcached_keeps_no_versions() {
+    let memcached = Memcached::start().await;
+    let origin = waiting(&json!({ "n": "old" })).await;
+    let loads = Gateway::with().tier(memcached.url()).config(&slow(&origin)).start().await;
+    let writes = Gateway::with().tier(memcached.url()).start().await;
+    is_under_way(&origin).await;
+    let new = json!({ "n": "new" }).to_string();
+    assert_eq!(writes.put("unified:slow", new.clone()).await.status, 200);
+    is_dropped(&loads, &origin).await;
+    for gateway in [&loads, &writes] {
+        assert_eq!(gateway.get("/api/cache/unified:slow").await.text(), new);
+    }
 }

@@ -51,7 +51,7 @@ pub use survey::{Holding, Reads, Survey};
 pub use symptoms::{Seen, Symptom};
 pub use verify::{Unverified, Verified};
 pub use vitals::{Evicted, Replaced};
-pub use write::{DeleteDied, Deleted, Put, PutOptions, Verdict};
+pub use write::{AsOf, DeleteDied, Deleted, Put, PutOptions, Verdict};
 
 use crate::record::{Key, Record, TierName, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;

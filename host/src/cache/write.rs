@@ -28,6 +28,15 @@ pub struct PutOptions {
     /// The codec that reads the payload first, by its name in the configuration, where it is not a payload of the key but
     /// the answer of some origin.
     pub codec: Option<Arc<str>>,
+    /// Where the payload was asked for, and may have been made any time since: when that began. `None`: it is made now.
+    pub as_of: Option<AsOf>,
+}
+
+/// When a load of a key began: what it brings is no newer than that, unless it says so itself. See [`Cache::as_of`].
+#[derive(Clone, Copy, Debug)]
+pub struct AsOf {
+    at: Time,
+    version: Version,
 }
 
 /// What became of a write.
@@ -79,6 +88,12 @@ impl Put {
     /// The sum of the outcomes.
     pub fn verdict(&self) -> Verdict {
         Verdict::of(self.below())
+    }
+
+    /// Whether a greater value, or a delete that came later, was found anywhere.
+    pub fn is_overtaken(&self) -> bool {
+        let lost = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Superseded | WriteOutcome::Refused(_));
+        self.outcomes.iter().any(|(_, outcome)| lost(outcome))
     }
 }
 
@@ -142,10 +157,15 @@ impl Cache {
         let rule = self.policy.of(key);
         let ttl = options.ttl.map(|ttl| ttl.max(TTL_MIN));
         let own = own_timestamp(&decoded, now);
+        let made = match (own, options.as_of) {
+            (Some(at), _) => AsOf { at, version: Version(at.micros()) },
+            (None, Some(as_of)) => as_of,
+            (None, None) => AsOf { at: now, version: self.next_version(key, now) },
+        };
         let about = Circumstances {
             origin: Origin::Gateway(options.from.clone()),
-            version: own.map_or_else(|| self.next_version(key, now), |at| Version(at.micros())),
-            produced_at: own.unwrap_or(now),
+            version: made.version,
+            produced_at: made.at,
             lifetime_end: now.after(ttl.unwrap_or_else(|| rule.ttl.longest())),
         };
         let record = Arc::new(record(&payload, decoded, rule, about));
@@ -208,6 +228,15 @@ impl Cache {
         }
         self.history.deleted(key, floor, &outcomes);
         Deleted { outcomes }
+    }
+
+    /// Marks the beginning of a load of `key`: later than every version that this gateway has seen, and before every write
+    /// and delete from now on. So an answer without a timestamp of its own loses to what came while it was waited for.
+    pub fn as_of(&self, key: &Key) -> AsOf {
+        let at = Time::now();
+        let version = self.next_version(key, at);
+        self.saw(key, version);
+        AsOf { at, version }
     }
 
     /// The version of an unstamped write: later than every version of the key that this gateway has seen.

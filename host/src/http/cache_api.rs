@@ -184,7 +184,7 @@ fn value(request: &HeaderMap, record: &Record, now: Time) -> Answer {
 }
 
 fn options(query: &str) -> Result<PutOptions, Refusal> {
-    let mut options = PutOptions { from: Arc::from("api"), ttl: None, codec: None };
+    let mut options = PutOptions { from: Arc::from("api"), ttl: None, codec: None, as_of: None };
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match &*name {
             "ttl" => options.ttl = Some(ttl(&value)?),

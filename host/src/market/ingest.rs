@@ -161,7 +161,7 @@ impl Market {
         };
         let puts = publications.into_iter().map(|publication| async move {
             let ttl = Duration::from_secs(publication.ttl_seconds.into());
-            let options = PutOptions { from: FROM.into(), ttl: Some(ttl), codec: None };
+            let options = PutOptions { from: FROM.into(), ttl: Some(ttl), codec: None, as_of: None };
             let outcome = self.cache.put(&publication.key, publication.body, options).await;
             (publication.key, outcome)
         });

@@ -16,7 +16,7 @@ use super::fetch::{Fetched, Fetcher, Held};
 use super::origin::Origin;
 use super::state::{Begun, State, Transition};
 use super::{SourceState, SourceStatus};
-use crate::cache::{Cache, Put, PutOptions, Verdict};
+use crate::cache::{AsOf, Cache, Put, PutOptions, Verdict};
 use crate::record::{Key, Time, Version};
 use crate::telemetry::metrics;
 
@@ -63,9 +63,12 @@ pub(super) struct Source {
 pub(super) struct Progress {
     pub state: State,
     flight: Option<Flight>,
-    /// The version that was known when another gateway was first found to be fetching, and when it was last.
-    fetched_elsewhere: Option<(Version, Instant)>,
+    /// What was there when another gateway was first found to be fetching, and when it was last.
+    fetched_elsewhere: Option<(Made, Instant)>,
 }
+
+/// A version, and when it was made or last renewed.
+type Made = (Version, Time);
 
 /// A fetch under way, in a task of its own.
 struct Flight {
@@ -143,18 +146,18 @@ impl Source {
         }
         // Efficiency alone: which answer counts is decided by its order, whoever fetches it.
         let lease = self.cache.lease(format!("source:{}", self.name), self.timeout + LEASE_MORE).await;
+        // What was there before the load is told from what comes during it.
+        let there = self.look().await;
+        let elsewhere = self.fetched_elsewhere();
         let Some(_lease) = lease else {
-            let held = self.cache.peek(&self.key).map_or(Version(0), |record| record.version);
-            let mut progress = self.progress();
-            let before = progress.fetched_elsewhere.filter(|(_, when)| self.is_lately(*when));
-            progress.fetched_elsewhere = Some((before.map_or(held, |(before, _)| before), Instant::now()));
-            drop(progress);
+            let (before, _) = elsewhere.unwrap_or((there, Instant::now()));
+            self.progress().fetched_elsewhere = Some((before, Instant::now()));
             return self.not_yet(Instant::now() + LEASED_ELSEWHERE);
         };
-        if self.has_answer_of_another().await {
+        if elsewhere.is_some_and(|(before, _)| there > before) {
             return self.not_yet(Instant::now() + self.interval);
         }
-        let begun = Begun::now();
+        let (begun, as_of) = (Begun::now(), self.cache.as_of(&self.key));
         let held = {
             let state = &mut self.progress().state;
             state.history.last_attempt_at = Some(begun.at);
@@ -163,10 +166,11 @@ impl Source {
         let fetched = self.fetcher.fetch(held).await;
         let took = begun.instant.elapsed();
         let stored = match fetched {
-            Ok(fetched) => self.store(fetched, took).await,
+            Ok(fetched) => self.store(fetched, as_of, took).await,
             Err(error) => Err(error),
         };
         let outcome = match &stored {
+            Ok((put, _)) if put.is_overtaken() => "superseded",
             Ok((_, true)) => "written",
             Ok((_, false)) => "unchanged",
             Err(error) => error.label(),
@@ -180,19 +184,18 @@ impl Source {
         }
     }
 
-    /// Whether another gateway was fetching when this one would have, and what it fetched is there.
-    async fn has_answer_of_another(&self) -> bool {
-        let Some((held, when)) = self.progress().fetched_elsewhere.take() else { return false };
-        if !self.is_lately(when) {
-            return false;
-        }
+    /// What is there of the key. Where an answer is the same as the last, a tier may tell no more than that it was renewed.
+    async fn look(&self) -> Made {
         let looked = self.cache.refresh(std::slice::from_ref(&self.key)).await;
-        looked.iter().filter_map(|looked| looked.found.as_ref()).any(|(record, _)| record.version > held)
+        let found = looked.iter().filter_map(|looked| looked.found.as_ref());
+        found.map(|(record, _)| (record.version, record.produced_at)).max().unwrap_or_default()
     }
 
-    /// Whether what another gateway fetched then may be what this one would fetch now.
-    fn is_lately(&self, when: Instant) -> bool {
-        when.elapsed() < (LEASED_ELSEWHERE * 3).min(self.interval / 2)
+    /// What was there when another gateway was first found to be fetching, and when one was last; `None` where what it
+    /// fetched cannot be what this one would fetch now.
+    fn fetched_elsewhere(&self) -> Option<(Made, Instant)> {
+        let lately = (LEASED_ELSEWHERE * 3).min(self.interval / 2);
+        self.progress().fetched_elsewhere.take().filter(|(_, when)| when.elapsed() < lately)
     }
 
     /// Ends a flight that asked nobody.
@@ -205,10 +208,10 @@ impl Source {
 
     /// Writes a good answer into the cache. It is held once it has been accepted: an origin that says that it has not
     /// changed must not renew what the codec refuses.
-    async fn store(&self, fetched: Fetched, took: Duration) -> Result<(Put, bool), SourceError> {
+    async fn store(&self, fetched: Fetched, as_of: AsOf, took: Duration) -> Result<(Put, bool), SourceError> {
         let Fetched { body, validators, is_new } = fetched;
         let from = format!("source:{}", self.name).into();
-        let options = PutOptions { from, ttl: self.ttl, codec: self.codec.clone() };
+        let options = PutOptions { from, ttl: self.ttl, codec: self.codec.clone(), as_of: Some(as_of) };
         let put = self.cache.put(&self.key, body.clone(), options).await;
         let state = &mut self.progress().state;
         let put = put.inspect_err(|_| {

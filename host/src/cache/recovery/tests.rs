@@ -108,7 +108,7 @@ fn key(text: &str) -> Key {
 }
 
 async fn put(cache: &Arc<Cache>, name: &str, text: &'static str) -> super::super::Put {
-    let options = PutOptions { from: "api".into(), ttl: Some(Duration::from_secs(300)), codec: None };
+    let options = PutOptions { from: "api".into(), ttl: Some(Duration::from_secs(300)), codec: None, as_of: None };
     cache.put(&key(name), Bytes::from_static(text.as_bytes()), options).await.unwrap()
 }
 

@@ -84,7 +84,7 @@ async fn place(cache: &Arc<Cache>) -> Result<crate::cache::Put, NotPlaced> {
 }
 
 async fn real(key: &Key) -> Record {
-    let options = crate::cache::PutOptions { from: "test".into(), ttl: None, codec: None };
+    let options = crate::cache::PutOptions { from: "test".into(), ttl: None, codec: None, as_of: None };
     let put = over(Vec::new()).put(key, Bytes::from_static(b"1"), options).await.unwrap();
     (*put.record).clone()
 }
@@ -144,7 +144,7 @@ async fn a_survey_changes_nothing_and_tells_what_each_tier_holds() {
 async fn reads_are_counted_for_each_key_once() {
     let cache = over(vec![Arc::new(kept("redis"))]);
     let (missed, hit) = (key(), Key::new("hit").unwrap());
-    let options = crate::cache::PutOptions { from: "test".into(), ttl: None, codec: None };
+    let options = crate::cache::PutOptions { from: "test".into(), ttl: None, codec: None, as_of: None };
     assert!(cache.put(&hit, Bytes::from_static(b"1"), options).await.is_ok());
     for _ in 0..3 {
         assert!(cache.get(&hit).await.record.is_some());
@@ -163,7 +163,7 @@ async fn a_tier_that_comes_back_empty_is_filled_at_a_bounded_rate_and_only_where
     let cache = over(vec![tier.clone()]);
     let name = |at: usize| Key::new(format!("k{at}")).unwrap();
     for at in 0..KEYS {
-        let options = crate::cache::PutOptions { from: "test".into(), ttl: None, codec: None };
+        let options = crate::cache::PutOptions { from: "test".into(), ttl: None, codec: None, as_of: None };
         assert!(cache.put(&name(at), Bytes::from_static(b"1"), options).await.is_ok());
     }
     let watching = tokio::spawn(cache.clone().watch_tiers());

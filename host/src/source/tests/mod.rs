@@ -137,7 +137,7 @@ impl Scene {
 
     /// Puts the last good value where the source would have.
     async fn had_a_good_value(&self) {
-        let options = PutOptions { from: "source:feed".into(), ttl: None, codec: None };
+        let options = PutOptions { from: "source:feed".into(), ttl: None, codec: None, as_of: None };
         assert_eq!(self.cache.put(&key(), GOOD.into(), options).await.expect("accepted").record.bytes, GOOD);
     }
 

@@ -64,6 +64,29 @@ async fn who_goes_away_does_not_stop_the_fetch() {
 }
 
 #[tokio::test]
+async fn what_was_written_or_deleted_during_a_load_is_newer_than_its_answer() {
+    let scene = Scene::with(Answer::json("1")).await;
+    for deletes in [false, true] {
+        scene.origin.pause();
+        make_due(&scene.sources, &key());
+        let asked = scene.asked().len();
+        let overtake = async {
+            scene.until_asked(asked + 1).await;
+            scene.had_a_good_value().await;
+            if deletes {
+                let deleted = scene.cache.delete(&key()).await.expect("carried through");
+                assert_eq!(deleted.outcomes[0].1, DeleteOutcome::Deleted);
+            }
+            scene.origin.resume();
+        };
+        let (refreshed, ()) = tokio::join!(scene.refresh(), overtake);
+        assert!(matches!(&refreshed, Refreshed::Written(put) if put.is_overtaken()), "{refreshed:?}");
+        let held = scene.cache.peek(&key()).map(|record| record.bytes.clone());
+        assert_eq!(held, (!deletes).then(|| GOOD.into()));
+    }
+}
+
+#[tokio::test]
 async fn within_the_interval_nothing_is_asked() {
     let scene = Scene::with(Answer::json("1")).await;
     written(scene.refresh().await);

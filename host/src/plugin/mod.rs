@@ -56,7 +56,7 @@ pub use loader::FILE_BYTES_MAX;
 pub use losses::{Loss, Losses};
 pub use shadow::{Bounds, Example, Mode, Report};
 pub use slot::{Beside, Generation, GenerationStatus, Identity, Slot, SlotStatus};
-pub use swap::{Operator, PROBATION, SwapError};
+pub use swap::{Done, Operator, PROBATION, SwapError};
 pub use tape::{Otherwise, Replay, ReplayError, replay};
 pub use trust::{SIGNATURE_BYTES_MAX, TrustedKeys, read_signature, signature_file};
 pub use warmer::WarmerSlot;

@@ -134,6 +134,11 @@ impl SlotStatus {
             sha256: self.sha256.clone(),
         }
     }
+
+    /// Whether this generation runs, or can be rolled back to.
+    pub(super) fn holds(&self, generation: u64) -> bool {
+        self.generation == generation || self.previous.iter().any(|previous| previous.generation == generation)
+    }
 }
 
 // === impl Slot ===

@@ -144,13 +144,13 @@ impl Watch {
         let config = config.as_deref().map(serde_json::from_slice).transpose();
         let config = config.map_err(|error| {
             let why = format!("{slot}.json in {} is not JSON: {error}", self.dir.display());
-            self.operator.refuse(slot, why, BY)
+            self.operator.refuse(slot, &component, why, BY)
         })?;
         let loaded = self.operator.load(slot, component, config, None, signature.as_deref(), BY).await?;
-        let used = self.operator.use_loaded(slot, loaded.generation, BY).await;
+        let used = self.operator.use_loaded(slot, loaded.now.generation, BY).await;
         if used.is_err() {
             // What is refused changes nothing.
-            self.operator.discard(slot, loaded.generation, BY).await?;
+            self.operator.discard(slot, loaded.now.generation, BY).await?;
         }
         used.map(drop)
     }

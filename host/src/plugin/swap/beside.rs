@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::{Only, Operator, SwapError, refused};
+use super::written::About;
+use super::{Done, Only, Operator, SwapError, refused};
 use crate::plugin::Plugins;
 use crate::plugin::shadow::{Mode, Report};
 use crate::plugin::slot::SlotStatus;
@@ -30,15 +31,14 @@ impl Operator {
     /// # Errors
     ///
     /// When there is none, or the version before the active one runs there, because that one is on probation.
-    pub async fn shadow(&self, slot: &str, by: &str) -> Result<SlotStatus, SwapError> {
+    pub async fn shadow(&self, slot: &str, by: &str) -> Result<Done<SlotStatus>, SwapError> {
         let _turn = self.turn.lock().await;
-        let shadowed = match self.shadow_in_turn(slot).await {
-            Ok(()) => self.status_of(slot),
-            Err(error) => Err(error),
-        };
-        let about = shadowed.as_ref().ok().and_then(|status| status.candidate.clone());
-        self.tell("shadow", slot, about, shadowed.as_ref().map(|_| None), by)?;
-        shadowed
+        let about = About::some(self.status_of(slot).ok().and_then(|status| status.candidate));
+        let shadowed = self.shadow_in_turn(slot).await.and_then(|()| self.status_of(slot));
+        match shadowed {
+            Ok(now) => Ok(self.done(("shadow", slot), now, about, (None, None), by)),
+            Err(error) => Err(self.not_done(("shadow", slot), about, error, by)),
+        }
     }
 
     async fn shadow_in_turn(&self, slot: &str) -> Result<(), SwapError> {
@@ -146,8 +146,10 @@ impl Operator {
             return Ok(());
         }
         self.part(slot, |_| true)?;
-        let about = self.status_of(slot)?.active();
-        self.tell("confirm", slot, Some(about), Ok(None), PROBATION)
+        let about = self.status_of(slot)?.active().into();
+        // Nobody waits for an answer; what cannot be written is in the log.
+        self.tell(("confirm", slot), about, Ok(None), PROBATION);
+        Ok(())
     }
 
     /// Ends what runs beside the active version of a slot, if it is a generation that is meant, and keeps its report.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
-use super::{Operator, SwapError, refused};
+use super::written::{About, DISCARDED_AS_REPLACED};
+use super::{Done, Operator, SwapError, refused};
 use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::config::{Config, PluginSpec};
 use crate::plugin::error::PluginError;
@@ -37,36 +38,51 @@ impl Operator {
         pinned: Option<&str>,
         signature: Option<&str>,
         by: &str,
-    ) -> Result<GenerationStatus, SwapError> {
+    ) -> Result<Done<GenerationStatus>, SwapError> {
         let _turn = self.turn.lock().await;
-        let loaded = self.load_in_turn(slot, component, config, pinned, signature).await;
-        let about = loaded.as_ref().ok().cloned();
-        self.tell("load", slot, about, loaded.as_ref().map(|_| None), by)?;
-        loaded
+        let replaced = self.status_of(slot).ok().and_then(|status| status.candidate);
+        let sha256 = loader::hex(&Sha256::digest(&component));
+        let mut about = About::digest(&sha256);
+        match self.load_in_turn(slot, (component, &sha256), config, (pinned, signature), &mut about).await {
+            Ok(loaded) => {
+                if let Some(replaced) = replaced {
+                    self.discarded(slot, replaced, DISCARDED_AS_REPLACED);
+                }
+                let about = loaded.clone().into();
+                Ok(self.done(("load", slot), loaded, about, (None, None), by))
+            }
+            Err(error) => Err(self.not_done(("load", slot), about, error, by)),
+        }
     }
 
+    /// Notes that a component was refused before it could be loaded; answers the refusal.
+    pub(in crate::plugin) fn refuse(&self, slot: &str, component: &[u8], why: String, by: &str) -> SwapError {
+        let about = About::digest(&loader::hex(&Sha256::digest(component)));
+        self.not_done(("load", slot), about, SwapError::Refused(why), by)
+    }
+
+    /// `about` is what is known of the component so far, and more of it from here on.
     async fn load_in_turn(
         &self,
         slot: &str,
-        component: Bytes,
+        (component, sha256): (Bytes, &str),
         config: Option<serde_json::Value>,
-        pinned: Option<&str>,
-        signature: Option<&str>,
+        (pinned, signature): (Option<&str>, Option<&str>),
+        about: &mut About,
     ) -> Result<GenerationStatus, SwapError> {
         let active = self.slot(slot)?.identities().pop();
         if component.len() as u64 > FILE_BYTES_MAX.as_u64() {
             return Err(SwapError::Refused(format!("the component is larger than {FILE_BYTES_MAX}")));
         }
-        let sha256 = loader::hex(&Sha256::digest(&component));
-        if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(&sha256)) {
-            return Err(SwapError::NotPinned { pinned: pinned.to_owned(), found: sha256 });
+        if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(sha256)) {
+            return Err(SwapError::NotPinned { pinned: pinned.to_owned(), found: sha256.to_owned() });
         }
         self.loader.verify(&component, signature).map_err(SwapError::Unsigned)?;
         loader::recognise(&component).map_err(SwapError::Refused)?;
-        let path = self.store.keep(&sha256, &component, signature)?;
-        if !self.loader.is_compiled(&sha256) {
+        let path = self.store.keep(sha256, &component, signature)?;
+        if !self.loader.is_compiled(sha256) {
             let limits = &self.config.compile_limits;
-            let compiled = child::compile(&path, &sha256, &self.cache_dir, limits).await;
+            let compiled = child::compile(&path, sha256, &self.cache_dir, limits).await;
             if let Err(why) = compiled {
                 self.prune()?;
                 return Err(SwapError::Refused(why));
@@ -74,7 +90,7 @@ impl Operator {
         }
         let config = config.or_else(|| active.map(|active| (*active.config).clone())).unwrap_or_default();
         let spec = PluginSpec { name: slot.to_owned(), path: Some(path), config };
-        let offered = self.offer(slot, spec).await;
+        let offered = self.offer(slot, spec, about).await;
         if offered.is_err() {
             self.prune()?;
         }
@@ -82,7 +98,7 @@ impl Operator {
     }
 
     /// Instantiates and checks a component, and makes it the candidate.
-    async fn offer(&self, slot: &str, spec: PluginSpec) -> Result<GenerationStatus, SwapError> {
+    async fn offer(&self, slot: &str, spec: PluginSpec, about: &mut About) -> Result<GenerationStatus, SwapError> {
         let (loader, config) = (self.loader.clone(), self.config.clone());
         let codec = self.plugins.codecs.slot(slot).map(|(at, _)| at);
         let is_aggregator = **self.plugins.aggregator.slot().name() == *slot;
@@ -104,7 +120,9 @@ impl Operator {
             }
         };
         let loaded = spawn_blocking(load).await.map_err(|died| SwapError::Refused(format!("loading died: {died}")))?;
-        let (identity, loaded) = loaded.map_err(refused)?;
+        let (identity, loaded) = loaded.inspect_err(|error| about.learn(error)).map_err(refused)?;
+        (about.plugin, about.version) =
+            (Some(identity.name.to_string()), identity.version.as_deref().map(str::to_owned));
         self.put(slot, identity, loaded)
     }
 

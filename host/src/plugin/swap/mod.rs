@@ -18,15 +18,19 @@
 //! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
 //! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
 //! | any | two at once | one waits for the other |
+//! | any | the audit log, or the note for the next start, cannot be written | the step is done, or refused, all the same: the answer of one that is done says so, and the log of the process |
 //! | any | the process ends | the active one of the last `use` or `rollback` that was answered is active again, with its way back; its probation is over, and shadows are gone |
 //!
-//! Every step is in the audit log, whether or not it was carried out. Calls in flight finish on the generation that they
+//! Every step is in the audit log, whether or not it was carried out, with the plugin as far as it is known; so is what the
+//! gateway discards by itself, because only so many are kept. Calls in flight finish on the generation that they
 //! began with.
 
 mod beside;
 mod load;
+mod written;
 
 pub use beside::PROBATION;
+pub use written::Done;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,8 +47,8 @@ use super::shadow::{Activated, Report};
 use super::slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
 use super::store::{Held, Store};
 use super::{Plugins, runtime_error};
-use crate::record::Time;
-use crate::telemetry::audit::{Audit, Entry};
+use crate::telemetry::audit::Audit;
+use written::{About, DISCARDED_AS_OLDEST};
 
 /// Swaps plugins while they serve.
 pub struct Operator {
@@ -158,7 +162,12 @@ impl Operator {
     /// # Errors
     ///
     /// When there is none, or it does not take over; the active one goes on.
-    pub async fn use_candidate(self: &Arc<Self>, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
+    pub async fn use_candidate(
+        self: &Arc<Self>,
+        slot: &str,
+        fresh: bool,
+        by: &str,
+    ) -> Result<Done<SlotStatus>, SwapError> {
         self.swap_if(("use", slot), fresh, by, "candidate; load one first", Only::Any).await
     }
 
@@ -167,7 +176,12 @@ impl Operator {
     /// # Errors
     ///
     /// When it is not, and as above.
-    pub async fn use_loaded(self: &Arc<Self>, slot: &str, generation: u64, by: &str) -> Result<SlotStatus, SwapError> {
+    pub async fn use_loaded(
+        self: &Arc<Self>,
+        slot: &str,
+        generation: u64,
+        by: &str,
+    ) -> Result<Done<SlotStatus>, SwapError> {
         let nothing = "candidate of this generation any more; somebody loaded another one meanwhile";
         self.swap_if(("use", slot), false, by, nothing, Only::Candidate(generation)).await
     }
@@ -177,7 +191,7 @@ impl Operator {
     /// # Errors
     ///
     /// When there is none, or it does not take over; the active one goes on.
-    pub async fn rollback(self: &Arc<Self>, slot: &str, fresh: bool, by: &str) -> Result<SlotStatus, SwapError> {
+    pub async fn rollback(self: &Arc<Self>, slot: &str, fresh: bool, by: &str) -> Result<Done<SlotStatus>, SwapError> {
         let nothing = "previous version; nothing was used before this one";
         self.swap_if(("rollback", slot), fresh, by, nothing, Only::Any).await
     }
@@ -190,38 +204,42 @@ impl Operator {
         by: &str,
         nothing: &str,
         only: Only,
-    ) -> Result<SlotStatus, SwapError> {
+    ) -> Result<Done<SlotStatus>, SwapError> {
         let _turn = self.turn.lock().await;
-        let none = || SwapError::Nothing { slot: slot.to_owned(), what: nothing.to_owned() };
         let back = step == "rollback";
-        let activated = match (&only, self.status_of(slot)) {
-            (_, Err(no_slot)) => Err(no_slot),
+        let found = self.status_of(slot).ok();
+        if let (Only::Active(generation, _), Some(found)) = (&only, &found)
+            && found.generation != *generation
+        {
             // It ended otherwise meanwhile.
-            (Only::Active(generation, _), Ok(status)) if status.generation != *generation => return Ok(status),
-            (Only::Candidate(number), Ok(status))
-                if status.candidate.as_ref().is_none_or(|found| found.generation != *number) =>
-            {
-                Err(none())
+            return Ok(Done { now: found.clone(), warning: None });
+        }
+        let next =
+            found.as_ref().and_then(|found| if back { found.previous.first() } else { found.candidate.as_ref() });
+        let next = next.cloned();
+        let activated = match &only {
+            Only::Candidate(meant) if next.as_ref().is_none_or(|next| next.generation != *meant) => {
+                Err(SwapError::Nothing { slot: slot.to_owned(), what: nothing.to_owned() })
             }
             _ => self.activate(slot, back, fresh, nothing).await,
         };
-        let (swapped, note) = match activated {
-            Ok(swapped) => {
-                self.swaps.send_modify(|count| *count += 1);
-                let why = if let Only::Active(_, why) = only { format!("{why}; ") } else { String::new() };
-                let status = self.status_of(slot);
-                if let Ok(status) = &status
-                    && swapped.watched
-                {
-                    self.watch(slot, status.generation);
-                }
-                (status, Some(format!("{why}state: {}{}", swapped.state, self.note_or_say(slot))))
-            }
-            Err(error) => (Err(error), None),
+        let about = About::some(next);
+        let swapped = activated.and_then(|activated| Ok((activated, self.status_of(slot)?)));
+        let (activated, now) = match swapped {
+            Ok(swapped) => swapped,
+            Err(error) => return Err(self.not_done((step, slot), about, error, by)),
         };
-        let about = swapped.as_ref().ok().map(SlotStatus::active);
-        self.tell(step, slot, about, swapped.as_ref().map(|_| note), by)?;
-        swapped
+        self.swaps.send_modify(|count| *count += 1);
+        if activated.watched {
+            self.watch(slot, now.generation);
+        }
+        for gone in found.iter().flat_map(|found| &found.previous).filter(|before| !now.holds(before.generation)) {
+            self.discarded(slot, gone.clone(), DISCARDED_AS_OLDEST);
+        }
+        let why = if let Only::Active(_, why) = only { format!("{why}; ") } else { String::new() };
+        let unnoted = self.unnoted(slot);
+        let note = format!("{why}state: {}", activated.state);
+        Ok(self.done((step, slot), now, about, (Some(note), unnoted), by))
     }
 
     async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<Activated, SwapError> {
@@ -256,20 +274,26 @@ impl Operator {
     /// # Errors
     ///
     /// When the slot has none of this number, or it is the active one.
-    pub async fn discard(&self, slot: &str, generation: u64, by: &str) -> Result<SlotStatus, SwapError> {
+    pub async fn discard(&self, slot: &str, generation: u64, by: &str) -> Result<Done<SlotStatus>, SwapError> {
         let _turn = self.turn.lock().await;
         let found = self.slot(slot).and_then(|found| {
             let what = || format!("generation {generation} that could be discarded");
             found.discard(generation).ok_or_else(|| SwapError::Nothing { slot: slot.to_owned(), what: what() })
         });
-        let about = found.as_ref().ok().cloned();
-        let discarded = found.and_then(|_| {
+        let step = ("discard", slot);
+        let discarded = found.and_then(|gone| {
             self.part(slot, |companion| companion == generation)?;
-            self.status_of(slot)
+            Ok((gone, self.status_of(slot)?))
         });
-        let note = discarded.as_ref().ok().map(|_| self.note_or_say(slot)).filter(|said| !said.is_empty());
-        self.tell("discard", slot, about, discarded.as_ref().map(|_| note), by)?;
-        discarded
+        match discarded {
+            Ok((gone, now)) => Ok(self.done(step, now, gone.into(), (None, self.unnoted(slot)), by)),
+            Err(error) => {
+                // The one that serves is known, and cannot be discarded.
+                let active = self.status_of(slot).ok().map(|status| status.active());
+                let about = About::some(active.filter(|active| active.generation == generation));
+                Err(self.not_done(step, about, error, by))
+            }
+        }
     }
 
     /// Where every step is written down.
@@ -305,53 +329,9 @@ impl Operator {
         self.prune()
     }
 
-    /// The same after a step that cannot be taken back; nothing, or what a restart would make of it.
-    fn note_or_say(&self, slot: &str) -> String {
-        match self.note(slot) {
-            Ok(()) => String::new(),
-            Err(error) => {
-                tracing::error!(slot, %error, "what the slot holds could not be noted: a restart forgets this step");
-                format!("; a restart forgets this: {error}")
-            }
-        }
-    }
-
     fn prune(&self) -> Result<(), SwapError> {
         let candidates = self.plugins.status().into_iter().filter_map(|status| status.candidate);
         Ok(self.store.prune(&candidates.map(|candidate| candidate.sha256).collect::<Vec<_>>())?)
-    }
-
-    /// Notes that something was refused before it could be loaded; answers the refusal.
-    pub(super) fn refuse(&self, slot: &str, why: String, by: &str) -> SwapError {
-        let refused = SwapError::Refused(why);
-        self.tell("load", slot, None, Err(&refused), by).err().unwrap_or(refused)
-    }
-
-    /// Writes a step down: what came of it, with a note, or why it was not carried out.
-    fn tell(
-        &self,
-        step: &'static str,
-        slot: &str,
-        about: Option<GenerationStatus>,
-        outcome: Result<Option<String>, &SwapError>,
-        by: &str,
-    ) -> Result<(), SwapError> {
-        let (plugin, version, sha256) = match about {
-            Some(about) => (Some(about.plugin), about.version, Some(about.sha256)),
-            None => (None, None, None),
-        };
-        let (result, note) = match outcome {
-            Ok(note) => {
-                tracing::info!(slot, plugin, version, step, by, note, "plugin swap");
-                ("done".to_owned(), note)
-            }
-            Err(error) => {
-                tracing::warn!(slot, plugin, version, step, by, %error, "a plugin swap was not carried out");
-                (error.to_string(), None)
-            }
-        };
-        let (at, by, step, slot) = (Time::now(), by.to_owned(), step.to_owned(), Some(slot.to_owned()));
-        Ok(self.audit.add(&Entry { at, by, step, slot, what: None, plugin, version, sha256, result, note })?)
     }
 
     fn reports(&self) -> sync::MutexGuard<'_, BTreeMap<String, Report>> {
@@ -397,12 +377,20 @@ mod tests {
     use crate::plugin::bindings::AggregatorPlugin;
     use crate::plugin::config::Probation;
     use crate::plugin::{Limits, guest};
+    use crate::record::Time;
+    use crate::telemetry::audit::Entry;
 
     /// An operator over the aggregator that counts.
-    fn operator() -> (tempfile::TempDir, Arc<Operator>) {
+    pub(super) fn operator() -> (tempfile::TempDir, Arc<Operator>) {
+        operator_over(|_| {})
+    }
+
+    /// The same, over data that is prepared like this.
+    pub(super) fn operator_over(prepare: impl FnOnce(&Path)) -> (tempfile::TempDir, Arc<Operator>) {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         std::fs::create_dir(&data).unwrap();
+        prepare(&data);
         let aggregator = guest::spec(dir.path(), "aggregator", &guest::aggregator());
         let config = Config {
             aggregator,
@@ -414,7 +402,7 @@ mod tests {
     }
 
     /// Makes a component the candidate that `load` would refuse, because it breaks the contract.
-    fn offer(operator: &Operator, dir: &tempfile::TempDir, component: &[u8]) {
+    pub(super) fn offer(operator: &Operator, dir: &tempfile::TempDir, component: &[u8]) {
         let spec = guest::spec(dir.path(), "next", component);
         let loaded = operator.loader.load::<AggregatorPlugin>(&spec, &Limits::AGGREGATOR).unwrap();
         operator.plugins().aggregator.slot().offer(loaded.identity.clone(), Arc::new(loaded));
@@ -441,7 +429,7 @@ mod tests {
         assert_eq!(ingest(&operator, 1, "{}").await, 0);
         offer(&operator, &dir, &guest::aggregator_that_traps());
         let used = operator.use_candidate("aggregator", false, "test").await.unwrap();
-        assert_eq!(used.generation, 2);
+        assert_eq!(used.now.generation, 2);
         // Three instances each, and then the signal is quarantined: refused by name, and known to the version before.
         assert_eq!(ingest(&operator, 2, "{}").await, 1);
         assert_eq!(ingest(&operator, 3, "{}").await, 1);
@@ -486,6 +474,9 @@ mod tests {
         offer(&operator, &dir, &guest::aggregator_that_refuses_states());
         let refused = operator.use_candidate("aggregator", false, "test").await.unwrap_err().to_string();
         assert!(refused.contains("restore") && refused.contains("--fresh"), "{refused}");
+        let Entry { plugin, version, sha256, result, .. } = last_step(&operator).await;
+        assert_eq!((plugin.as_deref(), version.as_deref(), &result), (Some("test-plugin"), Some("1.2.3"), &refused));
+        assert_eq!(sha256, operator.status_of("aggregator").unwrap().candidate.map(|candidate| candidate.sha256));
         assert_eq!(count(&operator).await, "\"9\"", "the active one goes on");
         operator.use_candidate("aggregator", true, "test").await.unwrap();
         assert_eq!(count(&operator).await, "\"0\"");

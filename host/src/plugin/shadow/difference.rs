@@ -45,7 +45,7 @@ pub(in crate::plugin) fn differences(question: &Question, active: &Answer, other
     {
         return (1, Vec::new());
     }
-    let (a, b) = (words::answer(active), words::answer(other));
+    let [a, b] = [active, other].map(|answer| words::whole(question, words::answer(answer)));
     (1, values(question.call(), &a, &b).into_iter().collect())
 }
 
@@ -128,6 +128,28 @@ mod tests {
             places: 1,
         };
         assert_eq!((parts, found), (2, vec![expected]));
+    }
+
+    #[test]
+    fn a_payload_that_one_version_leaves_as_it_was_and_another_repeats_is_no_difference() {
+        use crate::record::Kind;
+        let payload = Bytes::from_static(b"{\"a\":1}");
+        let key = Key::new("k").unwrap();
+        let question = Question::Decode { now: Time::default(), key, payload: payload.clone(), flags: 0 };
+        let decoded = |canonical: Option<Bytes>| {
+            Answer::Decoded(Ok(crate::cache::Decoded {
+                canonical,
+                kind: Kind::Real,
+                produced_at: None,
+                schema: "test".into(),
+                schema_version: None,
+                repairs: Vec::new(),
+            }))
+        };
+        let left = decoded(None);
+        assert_eq!(differences(&question, &left, &decoded(Some(payload))), (1, vec![]));
+        let (_, found) = differences(&question, &left, &decoded(Some(Bytes::from_static(b"{}"))));
+        assert_eq!((found.len(), &*found[0].path), (1, "/decoded/canonical"));
     }
 
     #[test]

@@ -22,6 +22,16 @@ pub(in crate::plugin) fn text(bytes: &[u8]) -> Value {
     }
 }
 
+/// What a codec leaves as it was is the payload itself, whether or not it says so.
+pub(in crate::plugin) fn whole(question: &Question, mut answer: Value) -> Value {
+    if let (Question::Decode { payload, .. }, Some(canonical)) = (question, answer.pointer_mut("/decoded/canonical"))
+        && canonical.is_null()
+    {
+        *canonical = text(payload);
+    }
+    answer
+}
+
 /// An answer. Documents and actions are told by their keys: in which order they come says nothing.
 pub(in crate::plugin) fn answer(answer: &Answer) -> Value {
     match answer {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::file::{self, Line, Recorded};
 use super::json;
 use crate::plugin::bindings::{AggregatorPlugin, CodecPlugin, WarmerPlugin, World};
-use crate::plugin::call::Faults;
+use crate::plugin::call::{Faults, Question};
 use crate::plugin::config::{Config, PluginSpec};
 use crate::plugin::error::PluginError;
 use crate::plugin::shadow::{Difference, Runner, values};
@@ -131,8 +131,7 @@ fn run<R: Runner>(recorded: Recorded, identity: &Identity, mut runner: R) -> Rep
                     continue;
                 }
                 let (ours, faults) = runner.answer(&question);
-                let about = (at, question.now(), question.call(), question.summary());
-                replay.compare(about, &answer, &json::answer(&ours), faults);
+                replay.compare(at, &question, answer, json::answer(&ours), faults);
                 runner.settle();
             }
         }
@@ -158,26 +157,22 @@ impl Replay {
         }
     }
 
-    fn compare(
-        &mut self,
-        (at, now, call, about): (usize, Time, &'static str, String),
-        then: &Value,
-        ours: &Value,
-        faults: Faults,
-    ) {
+    fn compare(&mut self, at: usize, question: &Question, then: Value, ours: Value, faults: Faults) {
         self.faults.extend(faults);
         if then == ours {
             self.identical += 1;
             return;
         }
+        let (now, call) = (question.now(), question.call());
         let Some(Difference { path, active, other, places, .. }) =
-            values(call, &json::opened(then), &json::opened(ours))
+            values(call, &json::opened(&json::whole(question, then)), &json::opened(&json::whole(question, ours)))
         else {
             self.same += 1;
             return;
         };
         self.different += 1;
         if self.examples.len() < EXAMPLES_MAX {
+            let about = question.summary();
             self.examples.push(Otherwise { at, now, call, about, path, places, then: active, now_answered: other });
         }
     }

@@ -17,6 +17,9 @@ use crate::plugin::tape::file;
 /// How often a version on probation is held against its bounds.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long after a rollback that failed it is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
 /// The longest that a rollback is put off until the version before has heard all that it missed.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// See [`CATCH_UP_MAX`].
@@ -97,19 +100,16 @@ impl Operator {
         tokio::spawn(async move {
             let ends = Instant::now() + operator.config.probation.lasts;
             while let Some(report) = operator.on_probation(&slot, generation) {
-                let over = Instant::now() >= ends;
-                let ended = match report.breach(&operator.config.probation.bounds) {
-                    Some(why) => operator.roll_back_because(&slot, generation, why).await,
-                    None if over => operator.confirm(&slot, generation).await,
-                    None => {
-                        sleep(LOOK_EVERY).await;
-                        continue;
-                    }
-                };
-                if let Err(error) = ended {
-                    tracing::error!(slot, generation, %error, "a probation ended otherwise than it should");
+                if let Some(why) = report.breach(&operator.config.probation.bounds) {
+                    return operator.roll_back_because(&slot, generation, &why).await;
                 }
-                return;
+                if Instant::now() >= ends {
+                    if let Err(error) = operator.confirm(&slot, generation).await {
+                        tracing::error!(slot, generation, %error, "a probation ended otherwise than it should");
+                    }
+                    return;
+                }
+                sleep(LOOK_EVERY).await;
             }
         });
     }
@@ -129,15 +129,25 @@ impl Operator {
         self.current(slot).filter(|report| is_active && report.mode == Mode::Probation)
     }
 
-    async fn roll_back_because(self: &Arc<Self>, slot: &str, generation: u64, why: String) -> Result<(), SwapError> {
+    /// Rolls a version back that crossed a bound; tries again as long as that fails, and nobody decides otherwise.
+    pub(super) async fn roll_back_because(self: &Arc<Self>, slot: &str, generation: u64, why: &str) {
         tracing::warn!(
             slot,
             generation,
             why,
             "the new version did not pass its probation; the one before serves again"
         );
-        let nothing = "previous version";
-        self.swap_if(("rollback", slot), false, PROBATION, nothing, Only::Active(generation, why)).await.map(drop)
+        let (nothing, mut told) = ("previous version", None);
+        loop {
+            let only = Only::Active { generation, why: why.to_owned(), told: told.take() };
+            match self.swap_if(("rollback", slot), false, PROBATION, nothing, only).await {
+                Ok(_) => return,
+                // Somebody has discarded it.
+                Err(SwapError::Nothing { .. }) => return,
+                Err(error) => told = Some(error.to_string()),
+            }
+            sleep(RETRY_EVERY).await;
+        }
     }
 
     async fn confirm(&self, slot: &str, generation: u64) -> Result<(), SwapError> {

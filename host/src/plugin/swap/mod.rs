@@ -15,8 +15,10 @@
 //! | `shadow` | no candidate, or the slot is on probation | it is refused; nothing changes |
 //! | `shadow` | the candidate traps, is slow, or refuses the state | it is in the report; nobody else notices |
 //! | `use`, `rollback` | `save` fails, or the new version refuses the state | an earlier state and the recorded inputs since are replayed into it; where the tape does not reach back, the active one goes on, and `fresh` starts without state |
+//! | `use`, `rollback` | it fails at a recorded input that the version before took, or more comes in while it is prepared than is kept for it | the active one goes on |
 //! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
 //! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
+//! | probation | the version before does not take over | it is tried again, and told when the reason is another, until it does or somebody decides otherwise |
 //! | any | two at once | one waits for the other |
 //! | any | the audit log, or the note for the next start, cannot be written | the step is done, or refused, all the same: the answer of one that is done says so, and the log of the process |
 //! | any | the process ends | the active one of the last `use` or `rollback` that was answered is active again, with its way back; its probation is over, and shadows are gone |
@@ -110,8 +112,8 @@ enum Only {
     Any,
     /// With this generation as its candidate.
     Candidate(u64),
-    /// With this generation active; and why it is to be rolled back.
-    Active(u64, String),
+    /// With this generation active; why it is to be rolled back, and what was told of why that failed the last time.
+    Active { generation: u64, why: String, told: Option<String> },
 }
 
 /// What can be done with a slot whatever kind of plugin it holds.
@@ -124,6 +126,15 @@ trait AnySlot {
 
     /// Forgets the candidate or a previous generation; answers it.
     fn discard(&self, generation: u64) -> Option<GenerationStatus>;
+}
+
+// === impl Only ===
+
+impl Only {
+    /// Whether this is what was told of the last try.
+    fn is_told(&self, error: &SwapError) -> bool {
+        matches!(self, Self::Active { told: Some(told), .. } if *told == error.to_string())
+    }
 }
 
 // === impl Operator ===
@@ -208,7 +219,7 @@ impl Operator {
         let _turn = self.turn.lock().await;
         let back = step == "rollback";
         let found = self.status_of(slot).ok();
-        if let (Only::Active(generation, _), Some(found)) = (&only, &found)
+        if let (Only::Active { generation, .. }, Some(found)) = (&only, &found)
             && found.generation != *generation
         {
             // It ended otherwise meanwhile.
@@ -227,6 +238,7 @@ impl Operator {
         let swapped = activated.and_then(|activated| Ok((activated, self.status_of(slot)?)));
         let (activated, now) = match swapped {
             Ok(swapped) => swapped,
+            Err(error) if only.is_told(&error) => return Err(error),
             Err(error) => return Err(self.not_done((step, slot), about, error, by)),
         };
         self.swaps.send_modify(|count| *count += 1);
@@ -236,7 +248,7 @@ impl Operator {
         for gone in found.iter().flat_map(|found| &found.previous).filter(|before| !now.holds(before.generation)) {
             self.discarded(slot, gone.clone(), DISCARDED_AS_OLDEST);
         }
-        let why = if let Only::Active(_, why) = only { format!("{why}; ") } else { String::new() };
+        let why = if let Only::Active { why, .. } = only { format!("{why}; ") } else { String::new() };
         let unnoted = self.unnoted(slot);
         let note = format!("{why}state: {}", activated.state);
         Ok(self.done((step, slot), now, about, (Some(note), unnoted), by))
@@ -449,6 +461,37 @@ mod tests {
         assert_eq!(ingest(&operator, 4, "{}").await, 0);
         let report = operator.report("aggregator").unwrap();
         assert!(report.active.faults["trap"] > 3 && report.other.faults.is_empty(), "{report:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_rollback_that_fails_is_tried_until_somebody_decides_otherwise_and_told_once() {
+        let (dir, operator) = operator();
+        offer(&operator, &dir, &guest::aggregator_that_refuses_states());
+        operator.use_candidate("aggregator", false, "test").await.unwrap();
+        offer(&operator, &dir, &guest::aggregator());
+        let active = operator.use_candidate("aggregator", false, "test").await.unwrap().now.generation;
+        // The version before is not beside it any more, refuses its state, and the tape does not reach back.
+        operator.part("aggregator", |_| true).unwrap();
+        let bulk = Bytes::from(vec![b' '; 1 << 20]);
+        for seq in 1..=6 {
+            let signal = Signal { seq, received_at: Time::now(), body: bulk.clone() };
+            operator.plugins().aggregator.ingest(Time::now(), vec![signal]).await.unwrap();
+        }
+        let trying = {
+            let operator = operator.clone();
+            tokio::spawn(async move { operator.roll_back_because("aggregator", active, "for a test").await })
+        };
+        let told = async {
+            while last_step(&operator).await.by != PROBATION {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), told).await.expect("it is told");
+        assert!(last_step(&operator).await.result.contains("the active version goes on"));
+        operator.rollback("aggregator", true, "test").await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), trying).await.expect("it ends").unwrap();
+        let log = operator.audit().last(20).unwrap();
+        assert_eq!(log.iter().filter(|entry| entry.by == PROBATION).count(), 1, "{log:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

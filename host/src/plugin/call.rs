@@ -17,6 +17,9 @@ use super::slot::{Generation, Identity};
 /// What the host adds to each record of a call, at most.
 const RECORD_BYTES: usize = 128;
 
+/// The code of a signal that was quarantined: it cost its version too many instances, and is not in its state.
+pub(super) const QUARANTINED: &str = "quarantined";
+
 /// What a plugin was asked. Whoever keeps it keeps the bytes that the rest of the gateway holds, and no copies.
 #[derive(Clone, Debug)]
 pub(super) enum Question {
@@ -177,6 +180,20 @@ impl Answer {
                 let faults = vec![error.cause.label()];
                 (Self::Failed(error), faults)
             }
+        }
+    }
+
+    /// Why an input is not in the state of a version that answers this, though it is in that of the one that answered `then`.
+    pub(super) fn loses(&self, then: &Self) -> Option<String> {
+        match (self, then) {
+            (Self::Failed(error), _) => Some(error.to_string()),
+            (Self::Ingested(now), Self::Ingested(then)) => {
+                let is_lost = |signal: &&RejectedSignal| {
+                    signal.code == QUARANTINED && !then.iter().any(|refused| refused.seq == signal.seq)
+                };
+                now.iter().find(is_lost).map(|signal| signal.message.clone())
+            }
+            _ => None,
         }
     }
 

@@ -178,6 +178,16 @@ pub(super) fn aggregator_that_traps() -> Vec<u8> {
 
 /// The aggregator that counts, and refuses every state.
 pub(super) fn aggregator_that_refuses_states() -> Vec<u8> {
+    component("aggregator-plugin", &refusing_states().replace("COMMON", COMMON))
+}
+
+/// The same, of which every signal costs an instance besides.
+pub(super) fn aggregator_that_refuses_states_and_traps() -> Vec<u8> {
+    let traps = refusing_states().replace("(i32.const 88)", "(i32.const 123)");
+    component("aggregator-plugin", &traps.replace("COMMON", COMMON))
+}
+
+fn refusing_states() -> String {
     let restore = "(i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))\n\n  (func (export \"tiergate:plugin/aggregator@0.1.0#ingest\")";
     assert!(AGGREGATOR.contains(restore), "the guest's `restore` has changed");
     // Its own is the empty one, which `load` tries.
@@ -186,7 +196,38 @@ pub(super) fn aggregator_that_refuses_states() -> Vec<u8> {
         "(if (result i32) (i32.eqz (i32.load (local.get 0))) (then (i32.const 512)) (else (i32.const 200))))",
         1,
     );
-    component("aggregator-plugin", &AGGREGATOR.replace(restore, &refuses).replace("COMMON", COMMON))
+    AGGREGATOR.replace(restore, &refuses)
+}
+
+/// The aggregator that counts, and saves besides what `save`, `init` and `restore` see of time and randomness.
+pub(super) fn aggregator_that_saves_the_time() -> Vec<u8> {
+    let changes = [
+        (
+            "(module\n",
+            "(module
+  (import \"tiergate:plugin/host-clock@0.1.0\" \"now\" (func $now (result i64)))
+  (import \"tiergate:plugin/host-random@0.1.0\" \"next-u64\" (func $random (result i64)))\n",
+        ),
+        ("\\b8\\0b\\00\\00\\04\\00", "\\b8\\0b\\00\\00\\28\\00"),
+        (
+            "state@0.1.0#save\") (result i32)",
+            "state@0.1.0#save\") (result i32)
+              (i64.store (i32.const 3008) (call $now)) (i64.store (i32.const 3016) (call $random))",
+        ),
+        (
+            "lifecycle@0.1.0#init\") (param i32 i32) (result i32)",
+            "lifecycle@0.1.0#init\") (param i32 i32) (result i32) (i64.store (i32.const 3024) (call $now))",
+        ),
+        (
+            "state@0.1.0#restore\") (param i32 i32) (result i32)",
+            "state@0.1.0#restore\") (param i32 i32) (result i32) (i64.store (i32.const 3032) (call $now))",
+        ),
+    ];
+    let wat = changes.into_iter().fold(AGGREGATOR.replace("COMMON", COMMON), |wat, (from, to)| {
+        assert!(wat.contains(from), "the guest's {from} has changed");
+        wat.replace(from, to)
+    });
+    component("aggregator-plugin", &wat)
 }
 
 /// The warmer that counts.

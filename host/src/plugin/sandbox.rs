@@ -22,6 +22,11 @@ use super::slot::{Identity, tell};
 /// Calls that one instance answers before it is replaced: what a plugin leaks, it leaks for so long.
 const CALLS_MAX: u32 = 10_000;
 
+/// What a plugin's clock shows where no call of the gateway has a time that it could show: while it starts, and while it takes
+/// a state back. It is the same in every run, and so is the randomness that it seeds, so that what a plugin makes of them can be
+/// replayed.
+pub(super) const BEGINNING: Time = Time::from_micros(0);
+
 /// One instance of a plugin of world `W`.
 pub(super) struct Sandbox<W> {
     pub(super) store: Store<Host>,
@@ -53,7 +58,7 @@ pub(super) type Answered<W, T> = (Sandbox<W>, Result<T, PluginError>);
 impl Call {
     /// A call of the time before a plugin serves.
     pub(super) fn at_start(name: &'static str) -> Self {
-        Self { name, now: Time::now(), deadline: START_DEADLINE }
+        Self { name, now: BEGINNING, deadline: START_DEADLINE }
     }
 }
 

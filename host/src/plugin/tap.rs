@@ -7,7 +7,7 @@ use super::call::Taken;
 use super::error::{Cause, PluginError};
 use super::shadow::{Companion, Mode, Report, Runner};
 use super::slot::{Beside, Generation, tell};
-use super::tape::{Entry, History, Room, Tape};
+use super::tape::{Entry, Record, Room, Tape};
 
 /// The tape and the companion of one slot.
 pub(super) struct Tap<R: Runner> {
@@ -73,17 +73,33 @@ impl<R: Runner> Tap<R> {
         self.accompany(before, Mode::Probation, make).inspect_err(unwatched).is_ok()
     }
 
-    /// The version that goes on beside the active one on probation, if it is this generation: it has lost nothing.
-    pub(super) fn come_back(&self, generation: u64) -> Option<R> {
-        let is_meant = |found: &mut Companion<R>| found.mode() == Mode::Probation && found.generation() == generation;
-        // Not under the lock: it first hears what waits for it.
-        let companion = self.companion().take_if(is_meant);
-        companion?.finish()
+    /// The version that goes on beside the active one on probation, if it is this generation and has missed nothing. It is
+    /// fit to serve when it has heard what waits for it: see [`Companion::finish`].
+    pub(super) fn come_back(&self, generation: u64) -> Option<Companion<R>> {
+        let is_meant = |found: &mut Companion<R>| {
+            found.mode() == Mode::Probation && found.generation() == generation && found.is_in_step()
+        };
+        self.companion().take_if(is_meant)
     }
 
-    /// See [`Tape::histories`].
-    pub(super) fn histories(&self) -> Vec<History> {
-        self.tape().histories()
+    /// See [`Tape::record`].
+    pub(super) fn record(&self) -> Record {
+        self.tape().record()
+    }
+
+    /// See [`Tape::keep`].
+    pub(super) fn keep(&self) {
+        self.tape().keep();
+    }
+
+    /// See [`Tape::kept`].
+    pub(super) fn kept(&self) -> Option<Vec<Arc<Taken>>> {
+        self.tape().kept()
+    }
+
+    /// See [`Tape::keep_no_more`].
+    pub(super) fn keep_no_more(&self) {
+        self.tape().keep_no_more();
     }
 
     fn tape(&self) -> MutexGuard<'_, Tape> {

@@ -1,5 +1,6 @@
 //! [`Actor`]: the thread that answers the calls to the aggregator, one at a time, and lets them be heard.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -8,12 +9,13 @@ use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::call::{Answer, Question, Stopwatch, Taken};
 use crate::plugin::error::PluginError;
 use crate::plugin::loaded::Loaded;
-use crate::plugin::shadow::{Activated, Handover, Mode, PATIENCE, beside, take_over};
+use crate::plugin::shadow::{Activated, Mode, PATIENCE, beside, give};
 use crate::plugin::slot::{Generation, Slot, tell};
 use crate::plugin::tap::{AnyTap as _, Tap};
 use crate::plugin::tape::Room;
 
 use super::life::Life;
+use super::newcomer::{GIVEN_AT_ONCE, Newcomer, Start};
 use super::{Message, Reply};
 
 /// Owns the active version of the aggregator.
@@ -33,31 +35,34 @@ impl Actor {
     /// Answers calls until the last handle is dropped.
     pub(super) fn run(mut self, mut calls: mpsc::Receiver<Message>) {
         while let Some(call) = calls.blocking_recv() {
-            match call {
-                Message::Ingest { now, batch, reply } => {
-                    let question = Question::Ingest { now, batch };
-                    answer(reply, self.input(question, Life::ingest, Answer::Ingested));
-                }
-                Message::Observe { now, changed, reply } => {
-                    let question = Question::Observe { now, changed };
-                    answer(reply, self.input(question, Life::observe, |()| Answer::Observed));
-                }
-                Message::Documents { now, reply } => {
-                    let question = Question::Documents { now };
-                    answer(reply, self.call(question, |life, _| life.documents(now), Answer::Published));
-                }
-                Message::Compose { now, views, documents, reply } => {
-                    let question = Question::Compose { now, views: views.clone(), documents: documents.clone() };
-                    answer(
-                        reply,
-                        self.call(question, |life, _| life.compose(now, &views, &documents), Answer::Composed),
-                    );
-                }
-                Message::Inputs { reply } => answer(reply, self.life.inputs()),
-                Message::Shadow { candidate, reply } => answer(reply, self.shadow(&candidate)),
-                Message::Activate { next, fresh, probation, reply } => {
-                    answer(reply, self.activate(&next, fresh, probation));
-                }
+            self.serve(call, &mut calls);
+        }
+    }
+
+    /// Answers one call; while a version takes over, some of those that wait in `calls` before it.
+    fn serve(&mut self, call: Message, calls: &mut mpsc::Receiver<Message>) {
+        match call {
+            Message::Ingest { now, batch, reply } => {
+                let question = Question::Ingest { now, batch };
+                answer(reply, self.input(question, Life::ingest, Answer::Ingested));
+            }
+            Message::Observe { now, changed, reply } => {
+                let question = Question::Observe { now, changed };
+                answer(reply, self.input(question, Life::observe, |()| Answer::Observed));
+            }
+            Message::Documents { now, reply } => {
+                let question = Question::Documents { now };
+                answer(reply, self.call(question, |life, _| life.documents(now), Answer::Published));
+            }
+            Message::Compose { now, views, documents, reply } => {
+                let question = Question::Compose { now, views: views.clone(), documents: documents.clone() };
+                answer(reply, self.call(question, |life, _| life.compose(now, &views, &documents), Answer::Composed));
+            }
+            Message::Inputs { reply } => answer(reply, self.life.inputs()),
+            Message::Shadow { candidate, reply } => answer(reply, self.shadow(&candidate)),
+            Message::Prepare { next, reply } => answer(reply, Ok(self.prepare(next))),
+            Message::Activate { newcomer, probation, reply } => {
+                answer(reply, self.activate(*newcomer, probation, calls));
             }
         }
     }
@@ -117,41 +122,60 @@ impl Actor {
         if let Ok(saved) = &saved {
             self.tap.state(saved);
         }
-        let (next, histories) = (candidate.clone(), self.tap.histories());
-        let make = move || beside(|| Life::new(next.clone()).with_patience(PATIENCE), saved, histories);
+        let (next, record) = (candidate.clone(), self.tap.record());
+        let make = move || beside(|| Life::new(next.clone()).with_patience(PATIENCE), saved, &record);
         self.tap.accompany(candidate, Mode::Shadow, make)
     }
 
-    /// Lets `next` take the next call. The version before it is lost only when that has worked; on probation it goes on
+    /// Says where the generation `next` begins, and keeps from here on what it has to be given besides.
+    fn prepare(&mut self, next: u64) -> Start {
+        self.tap.keep();
+        match self.tap.come_back(next) {
+            Some(companion) => Start::Beside(companion),
+            None => Start::State(self.life.checkpoint(), self.tap.record()),
+        }
+    }
+
+    /// Gives `newcomer` what came since it was prepared, a little between two calls, until nothing is left.
+    fn close_up(&mut self, newcomer: &mut Newcomer, calls: &mut mpsc::Receiver<Message>) -> Result<(), PluginError> {
+        let mut left = VecDeque::new();
+        loop {
+            left.extend(newcomer.kept(&self.tap)?);
+            if left.is_empty() {
+                return Ok(());
+            }
+            for taken in left.drain(..GIVEN_AT_ONCE.min(left.len())) {
+                give(&mut newcomer.life, &taken)?;
+            }
+            if !left.is_empty()
+                && let Ok(call) = calls.try_recv()
+            {
+                self.serve(call, calls);
+            }
+        }
+    }
+
+    /// Lets `newcomer` take the next call. The version before it is lost only when that has worked; on probation it goes on
     /// beside the new one.
     fn activate(
         &mut self,
-        next: &Arc<Generation<Loaded<AggregatorPlugin>>>,
-        fresh: bool,
+        mut newcomer: Newcomer,
         probation: bool,
+        calls: &mut mpsc::Receiver<Message>,
     ) -> Result<Activated, PluginError> {
-        let (mut life, state) = if fresh {
-            (Life::new(next.clone()), Handover::Fresh)
-        } else if let Some(life) = self.tap.come_back(next.number) {
-            (life.with_patience(1), Handover::Kept)
-        } else {
-            let saved = self.life.checkpoint();
-            take_over(|| Life::new(next.clone()), saved, || self.tap.histories())?
-        };
-        if matches!(state, Handover::Fresh | Handover::Replayed(..)) {
-            // One that cannot be saved could not survive a trap.
-            life.checkpoint()?;
-        }
+        self.close_up(&mut newcomer, calls)?;
+        let Newcomer { life, state } = newcomer;
+        let next = life.generation().clone();
         let before = std::mem::replace(&mut self.life, life);
         // A trap from here on is rebuilt by the new version from its own state.
         self.mark();
         let old = before.generation().clone();
         self.tap.dismiss(&|_| true);
-        self.slot.activate(next);
+        self.slot.activate(&next);
         let watched = probation && {
             let before = before.with_patience(PATIENCE);
             let make = move || (before, "its own: it was active".to_owned());
-            self.tap.watch(next, &old, make)
+            self.tap.watch(&next, &old, make)
         };
         Ok(Activated { state, watched })
     }

@@ -12,10 +12,10 @@ use crate::market::{Document, Publication, RejectedSignal, ViewRequest};
 use crate::plugin::answer;
 use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::bindings::aggregator::exports::tiergate::plugin::aggregator as wit;
-use crate::plugin::call::{Answer, Faults, Question};
+use crate::plugin::call::{Answer, Faults, QUARANTINED, Question};
 use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::loaded::Loaded;
-use crate::plugin::sandbox::{Answered, Sandbox};
+use crate::plugin::sandbox::{Answered, BEGINNING, Sandbox};
 use crate::plugin::shadow::Runner;
 use crate::plugin::slot::{Generation, Identity, tell};
 use crate::record::Time;
@@ -25,9 +25,6 @@ use super::journal::{BYTES_MAX, FAILURES_MAX, Journal};
 
 /// After an instance could not be replaced, calls are answered with the reason for so long before it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// The code of a signal that was quarantined.
-const QUARANTINED: &str = "quarantined";
 
 type Instance = Sandbox<AggregatorPlugin>;
 
@@ -43,6 +40,8 @@ pub(in crate::plugin) struct Life {
     faults: Faults,
     /// How many times its deadline a call may take.
     patience: u32,
+    /// The time of the last call, which is that of what is saved after it, so that a replay of the call is a replay of this.
+    now: Time,
 }
 
 /// What became of an input.
@@ -61,7 +60,7 @@ struct Fed {
 
 /// Checks that an aggregator saves a state that it restores, without which no trap could be survived.
 pub(in crate::plugin) fn probe(aggregator: &Loaded<AggregatorPlugin>) -> Result<(), PluginError> {
-    let (_, saved) = save(aggregator.start()?)?;
+    let (_, saved) = save(aggregator.start()?, BEGINNING)?;
     let (_, restored) = restore(aggregator.start()?, &saved?)?;
     restored
 }
@@ -72,7 +71,7 @@ pub(in crate::plugin) fn inputs(aggregator: &Loaded<AggregatorPlugin>) -> Result
 }
 
 fn ask_inputs(instance: Instance) -> Result<(Instance, Vec<String>), PluginError> {
-    let call = instance.within_limits("inputs", Time::now());
+    let call = instance.within_limits("inputs", BEGINNING);
     instance.call(call, |s| s.world.tiergate_plugin_aggregator().call_inputs(&mut s.store), |_| "ok")
 }
 
@@ -81,7 +80,8 @@ fn ask_inputs(instance: Instance) -> Result<(Instance, Vec<String>), PluginError
 impl Life {
     /// A version that has ingested nothing.
     pub(in crate::plugin) fn new(generation: Arc<Generation<Loaded<AggregatorPlugin>>>) -> Self {
-        Self { generation, instance: None, journal: Journal::new(), down: None, faults: Faults::new(), patience: 1 }
+        let (journal, faults) = (Journal::new(), Faults::new());
+        Self { generation, instance: None, journal, down: None, faults, patience: 1, now: BEGINNING }
     }
 
     pub(super) fn generation(&self) -> &Arc<Generation<Loaded<AggregatorPlugin>>> {
@@ -98,7 +98,7 @@ impl Life {
     fn restore(&mut self, saved: &Arc<[u8]>) -> Result<(), PluginError> {
         let (instance, answer) = restore(self.start()?, saved)?;
         answer?;
-        let (instance, saved) = save(instance)?;
+        let (instance, saved) = save(instance, self.now)?;
         self.journal.restart(saved?.into());
         (self.instance, self.down) = (Some(instance), None);
         Ok(())
@@ -131,7 +131,8 @@ impl Life {
     /// A checkpoint of all inputs so far.
     pub(super) fn checkpoint(&mut self) -> Result<Arc<[u8]>, PluginError> {
         self.journal.try_now();
-        let saved: Arc<[u8]> = self.with(save)?.into();
+        let now = self.now;
+        let saved: Arc<[u8]> = self.with(|instance| save(instance, now))?.into();
         self.journal.restart(saved.clone());
         Ok(saved)
     }
@@ -161,6 +162,7 @@ impl Life {
     }
 
     pub(super) fn documents(&mut self, now: Time) -> Result<Vec<Publication>, PluginError> {
+        self.now = now;
         let call = |s: &mut Instance| s.world.tiergate_plugin_aggregator().call_documents(&mut s.store, now.micros());
         let publications = self.with(|s| {
             let limits = s.within_limits("documents", now);
@@ -190,6 +192,7 @@ impl Life {
         views: &[ViewRequest],
         documents: &[Document],
     ) -> Result<Vec<Bytes>, PluginError> {
+        self.now = now;
         let requests: Vec<_> = views.iter().map(convert::view).collect();
         let documents = convert::documents(documents);
         let bodies = self.with(|s| {
@@ -243,6 +246,7 @@ impl Life {
 
     /// Gives an input to the aggregator once.
     fn take(&mut self, input: &Question) -> Result<Fate, PluginError> {
+        self.now = input.now();
         let instance = self.ready()?;
         match give(instance, input) {
             Ok((instance, answer)) => {
@@ -366,6 +370,10 @@ impl Runner for Life {
         self.restore(state)
     }
 
+    fn identity(&self) -> &Identity {
+        &self.generation.identity
+    }
+
     fn deadline(&self, question: &Question) -> Duration {
         // What was tried again after a failure is not late: the failure is counted.
         let tries = if question.changes_state() { FAILURES_MAX } else { 1 };
@@ -401,13 +409,13 @@ fn give(instance: Instance, input: &Question) -> Result<Answered<AggregatorPlugi
     }
 }
 
-fn save(instance: Instance) -> Result<Answered<AggregatorPlugin, Vec<u8>>, PluginError> {
-    let call = instance.within_limits("save", Time::now());
+fn save(instance: Instance, now: Time) -> Result<Answered<AggregatorPlugin, Vec<u8>>, PluginError> {
+    let call = instance.within_limits("save", now);
     instance.ask(call, |s| s.world.tiergate_plugin_state().call_save(&mut s.store))
 }
 
 fn restore(instance: Instance, saved: &[u8]) -> Result<Answered<AggregatorPlugin, ()>, PluginError> {
-    let call = instance.within_limits("restore", Time::now());
+    let call = instance.within_limits("restore", BEGINNING);
     instance.ask(call, |s| s.world.tiergate_plugin_state().call_restore(&mut s.store, saved))
 }
 

@@ -1,12 +1,14 @@
 //! [`AggregatorSlot`]: the aggregator, one long-lived instance on a thread of its own behind a bounded mailbox.
 //!
 //! The thread (`actor`) makes one call at a time. When a call costs the instance of a version (`life`), a new one takes over
-//! with the state of the last checkpoint and the inputs since (`journal`), so that nothing is lost.
+//! with the state of the last checkpoint and the inputs since (`journal`), so that nothing is lost. A version that is to take
+//! over from another is prepared beside it (`newcomer`).
 
 mod actor;
 mod convert;
 mod journal;
 mod life;
+mod newcomer;
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::market::{Aggregator, AggregatorError, Document, Publication, RejectedSignal, Signal, ViewRequest};
@@ -28,6 +32,7 @@ use super::shadow::Activated;
 use super::slot::{Generation, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use actor::Actor;
+use newcomer::{Newcomer, Start};
 
 pub(super) use life::{Life, inputs, probe};
 
@@ -54,7 +59,8 @@ enum Message {
     Documents { now: Time, reply: Reply<Vec<Publication>> },
     Inputs { reply: Reply<Vec<String>> },
     Shadow { candidate: Arc<Generation<Loaded<AggregatorPlugin>>>, reply: Reply<()> },
-    Activate { next: Arc<Generation<Loaded<AggregatorPlugin>>>, fresh: bool, probation: bool, reply: Reply<Activated> },
+    Prepare { next: u64, reply: Reply<Start> },
+    Activate { newcomer: Box<Newcomer>, probation: bool, reply: Reply<Activated> },
     Compose { now: Time, views: Arc<[ViewRequest]>, documents: Arc<[Document]>, reply: Reply<Vec<Bytes>> },
 }
 
@@ -88,31 +94,80 @@ impl AggregatorSlot {
         &self,
         candidate: Arc<Generation<Loaded<AggregatorPlugin>>>,
     ) -> Result<(), AggregatorError> {
-        self.call(|reply| Message::Shadow { candidate, reply }).await
+        self.step(|reply| Message::Shadow { candidate, reply }).await
     }
 
     /// Lets `next` take over between two calls, with the state of the one before it, or without any if `fresh`: no signal is
-    /// lost or taken twice. On `probation` the one before it goes on beside it. On an error nothing changes.
+    /// lost or taken twice, and no call waits until it is prepared. On `probation` the one before it goes on beside it. On an
+    /// error nothing changes.
     pub(super) async fn activate(
         &self,
         next: Arc<Generation<Loaded<AggregatorPlugin>>>,
         fresh: bool,
         probation: bool,
     ) -> Result<Activated, AggregatorError> {
-        self.call(|reply| Message::Activate { next, fresh, probation, reply }).await
+        let activated = match self.newcomer(&next, fresh).await {
+            Ok(newcomer) => {
+                let newcomer = Box::new(newcomer);
+                self.step(|reply| Message::Activate { newcomer, probation, reply }).await
+            }
+            Err(error) => Err(error),
+        };
+        self.tap.keep_no_more();
+        activated
+    }
+
+    /// Prepares `next` beside the active version.
+    async fn newcomer(
+        &self,
+        next: &Arc<Generation<Loaded<AggregatorPlugin>>>,
+        fresh: bool,
+    ) -> Result<Newcomer, AggregatorError> {
+        if fresh {
+            let next = next.clone();
+            return aside(move || Newcomer::fresh(&next)).await;
+        }
+        loop {
+            let start = self.step(|reply| Message::Prepare { next: next.number, reply }).await?;
+            let (next, tap) = (next.clone(), self.tap.clone());
+            // One that went on beside and is not fit after all is gone now: the next time it begins with a state.
+            if let Some(newcomer) = aside(move || Newcomer::prepare(start, &next, &tap)).await? {
+                return Ok(newcomer);
+            }
+        }
     }
 
     async fn call<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, AggregatorError> {
-        let gone = |_| AggregatorError::Plugin(format!("the thread of slot {} has ended", self.slot.name()));
-        let place = match timeout(MAILBOX_PATIENCE, self.mailbox.reserve()).await {
-            Ok(place) => place.map_err(|_| gone(()))?,
-            Err(_) => return Err(AggregatorError::Busy { waiting: MAILBOX_CALLS_MAX }),
-        };
+        match timeout(MAILBOX_PATIENCE, self.mailbox.reserve()).await {
+            Ok(place) => self.answer(place, message).await,
+            Err(_) => Err(AggregatorError::Busy { waiting: MAILBOX_CALLS_MAX }),
+        }
+    }
+
+    /// The same for a step of an operator, which waits for its place however long that takes: there is one at a time.
+    async fn step<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, AggregatorError> {
+        self.answer(self.mailbox.reserve().await, message).await
+    }
+
+    async fn answer<T>(
+        &self,
+        place: Result<mpsc::Permit<'_, Message>, SendError<()>>,
+        message: impl FnOnce(Reply<T>) -> Message,
+    ) -> Result<T, AggregatorError> {
+        let gone = || AggregatorError::Plugin(format!("the thread of slot {} has ended", self.slot.name()));
         let (reply, answer) = oneshot::channel();
-        place.send(message(reply));
-        let answer = answer.await.map_err(|_| gone(()))?;
+        place.map_err(|_| gone())?.send(message(reply));
+        let answer = answer.await.map_err(|_| gone())?;
         answer.map_err(|error| AggregatorError::Plugin(error.to_string()))
     }
+}
+
+/// Does what takes long where nobody waits for it.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
+) -> Result<T, AggregatorError> {
+    let died = |died| AggregatorError::Plugin(format!("the preparation of the new version died: {died}"));
+    spawn_blocking(work).await.map_err(died)?.map_err(|error| AggregatorError::Plugin(error.to_string()))
 }
 
 #[async_trait]

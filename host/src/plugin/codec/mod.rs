@@ -24,7 +24,7 @@ use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
 use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner};
-use super::slot::{Generation, Slot, SlotStatus};
+use super::slot::{Generation, Identity, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
 
@@ -231,6 +231,10 @@ impl Runner for Reader {
 
     fn seed(&mut self, _: &Arc<[u8]>) -> Result<(), PluginError> {
         Ok(())
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.0.identity
     }
 
     fn deadline(&self, question: &Question) -> Duration {

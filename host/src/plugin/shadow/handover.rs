@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Runner;
-use crate::plugin::error::PluginError;
-use crate::plugin::tape::History;
+use crate::plugin::call::Taken;
+use crate::plugin::error::{Cause, PluginError};
+use crate::plugin::tape::{History, Record};
 
 /// How a version came by its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub(in crate::plugin) struct Activated {
 ///
 /// # Errors
 ///
-/// When neither leads to the state of now. The first reason is told.
+/// When neither leads to the state of now. Of refused states the first reason is told.
 pub(in crate::plugin) fn take_over<R: Runner>(
     make: impl Fn() -> R,
     saved: Result<Arc<[u8]>, PluginError>,
@@ -52,23 +53,38 @@ pub(in crate::plugin) fn take_over<R: Runner>(
     for history in histories() {
         let mut runner = make();
         if history.state.is_none_or(|state| runner.seed(&state).is_ok()) {
-            let count = history.questions.len();
-            for taken in history.questions {
-                runner.answer(&taken.question);
+            for taken in &history.questions {
+                give(&mut runner, taken)?;
             }
-            return Ok((runner, Handover::Replayed(count, refused)));
+            return Ok((runner, Handover::Replayed(history.questions.len(), refused)));
         }
     }
     Err(refused)
 }
 
-/// The same for a companion, which begins without state rather than not at all.
+/// Gives a version that is to take over an input that the one before it took.
+///
+/// # Errors
+///
+/// When it fails at it. What the one before it failed at, too, is not among these inputs (see [`Tape::record`]): each of them is
+/// in the state of now, and a version that went on without one would have lost it.
+///
+/// [`Tape::record`]: crate::plugin::tape::Tape::record
+pub(in crate::plugin) fn give<R: Runner>(runner: &mut R, taken: &Taken) -> Result<(), PluginError> {
+    let (answer, _) = runner.answer(&taken.question);
+    let Some(why) = answer.loses(&taken.answer) else { return Ok(()) };
+    let what = taken.question.summary();
+    let cause = Cause::Refused(format!("it does not take {what}, which the version before it took: {why}"));
+    Err(runner.identity().error(None, cause))
+}
+
+/// [`take_over`] for a companion, which begins without state rather than not at all.
 pub(in crate::plugin) fn beside<R: Runner>(
     make: impl Fn() -> R,
     saved: Result<Arc<[u8]>, PluginError>,
-    histories: Vec<History>,
+    record: &Record,
 ) -> (R, String) {
-    match take_over(&make, saved, || histories) {
+    match take_over(&make, saved, || record.histories()) {
         Ok((runner, handover)) => (runner, handover.to_string()),
         Err(error) => (make(), format!("not taken over, and it began without: {error}; `use` will ask for `--fresh`")),
     }

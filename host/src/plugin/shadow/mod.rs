@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::{Cause, PluginError};
-use super::slot::{Beside, GenerationStatus};
+use super::slot::{Beside, GenerationStatus, Identity, tell};
 
 use difference::differences;
 pub(super) use difference::{Difference, values};
-pub(super) use handover::{Activated, Handover, beside, take_over};
+pub(super) use handover::{Activated, Handover, beside, give, take_over};
 pub(super) use report::Tally;
 pub use report::{Bounds, Example, Mode, Report};
 
@@ -37,6 +37,11 @@ const QUEUE_BYTES_MAX: usize = 16 << 20;
 /// How many times the deadline of a call a companion may take: its thread gives way to all others. Its processor time is held
 /// against the deadline itself.
 pub(super) const PATIENCE: u32 = 10;
+
+/// What a companion is that missed calls and refused the state that would have made up for them. Its own state is not taken
+/// in that one's place: it lacks what was missed, and a swap loses nothing.
+const OUT_OF_STEP: &str = "is out of step, and refuses the state that would have made up for what it missed; only what the \
+                           tape still holds can bring it back, or `--fresh`";
 
 /// The longest rest after a call.
 const REST_MAX: Duration = Duration::from_secs(1);
@@ -58,6 +63,9 @@ pub(super) trait Runner: Send + 'static {
     ///
     /// When it refuses it; it goes on as it is.
     fn seed(&mut self, state: &Arc<[u8]>) -> Result<(), PluginError>;
+
+    /// Who it is.
+    fn identity(&self) -> &Identity;
 
     /// The deadline of this call, were it active.
     fn deadline(&self, question: &Question) -> Duration;
@@ -133,6 +141,11 @@ impl<R: Runner> Companion<R> {
     /// Why it runs.
     pub(super) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether it has missed nothing, as far as is known while calls wait for it.
+    pub(super) fn is_in_step(&self) -> bool {
+        self.in_step && !self.shared.lost.load(SeqCst)
     }
 
     /// Asks it what the active version was asked, when its turn comes.
@@ -223,7 +236,10 @@ impl Shared {
                     self.lost.store(seeded.is_err(), SeqCst);
                     self.tally().state = match seeded {
                         Ok(()) => Handover::Restored.to_string(),
-                        Err(error) => format!("not taken over: {error}"),
+                        Err(error) => {
+                            tell!(warn, runner.identity(), %error, "a companion {OUT_OF_STEP}");
+                            format!("{OUT_OF_STEP}: {error}")
+                        }
                     };
                     state.len()
                 }

@@ -14,6 +14,9 @@ pub use replay::{Otherwise, Replay, ReplayError, replay};
 
 use super::call::{Answer, Question, Taken};
 
+/// Bytes of the calls that are kept for a version that is being prepared. They are mostly bytes that the gateway holds anyway.
+const KEPT_BYTES_MAX: usize = 32 << 20;
+
 /// What is on a tape.
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
@@ -31,6 +34,22 @@ pub(super) struct Tape {
     /// Whether the plugin has state.
     stateful: bool,
     /// Whether the first call on the tape is the first that the plugin was asked.
+    from_start: bool,
+    /// Calls that change the state, from where they were asked for.
+    kept: Option<Kept>,
+}
+
+/// See [`Tape::keep`].
+#[derive(Debug, Default)]
+struct Kept {
+    calls: Vec<Arc<Taken>>,
+    bytes: usize,
+}
+
+/// What was on a tape at one moment.
+pub(super) struct Record {
+    entries: Vec<Entry>,
+    /// See [`Tape::from_start`].
     from_start: bool,
 }
 
@@ -65,11 +84,16 @@ impl Entry {
 
 impl Tape {
     pub(super) fn new(bytes_max: usize, stateful: bool) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, bytes_max, stateful, from_start: true }
+        Self { entries: VecDeque::new(), bytes: 0, bytes_max, stateful, from_start: true, kept: None }
     }
 
     /// Adds a call. A state that is asked for must be one that holds this call too.
     pub(super) fn push(&mut self, taken: Arc<Taken>) -> Room {
+        if let Some(kept) = self.kept.as_mut().filter(|_| leads_on(&taken)) {
+            kept.bytes += taken.bytes();
+            kept.calls.push(taken.clone());
+        }
+        self.kept.take_if(|kept| kept.bytes > KEPT_BYTES_MAX);
         self.add(Entry::Call(taken));
         self.forget()
     }
@@ -103,23 +127,24 @@ impl Tape {
         first.map_or_else(Vec::new, |first| self.entries.iter().skip(first).cloned().collect())
     }
 
-    /// The ways to the state of now, the shortest first.
-    pub(super) fn histories(&self) -> Vec<History> {
-        let mut histories = Vec::new();
-        let mut questions: Vec<Arc<Taken>> = Vec::new();
-        let way =
-            |state, questions: &[Arc<Taken>]| History { state, questions: questions.iter().rev().cloned().collect() };
-        for entry in self.entries.iter().rev() {
-            match entry {
-                Entry::State(state) => histories.push(way(Some(state.clone()), &questions)),
-                Entry::Call(taken) if leads_on(taken) => questions.push(taken.clone()),
-                Entry::Call(_) => {}
-            }
-        }
-        if self.from_start {
-            histories.push(way(None, &questions));
-        }
-        histories
+    /// Keeps the calls from here on that change the state, whatever the tape forgets.
+    pub(super) fn keep(&mut self) {
+        self.kept = Some(Kept::default());
+    }
+
+    /// The calls that were kept since this was last asked; `None` if they became too many, or none are kept.
+    pub(super) fn kept(&mut self) -> Option<Vec<Arc<Taken>>> {
+        self.kept.as_mut().map(std::mem::take).map(|kept| kept.calls)
+    }
+
+    /// Keeps nothing any more.
+    pub(super) fn keep_no_more(&mut self) {
+        self.kept = None;
+    }
+
+    /// What is on the tape, from which the ways to the state of now can be found without holding up the tape.
+    pub(super) fn record(&self) -> Record {
+        Record { entries: self.entries.iter().cloned().collect(), from_start: self.from_start }
     }
 
     fn add(&mut self, entry: Entry) {
@@ -147,6 +172,29 @@ impl Tape {
             self.from_start = false;
         }
         Room::Enough
+    }
+}
+
+// === impl Record ===
+
+impl Record {
+    /// The ways to the state of then, the shortest first.
+    pub(super) fn histories(&self) -> Vec<History> {
+        let mut histories = Vec::new();
+        let mut questions: Vec<Arc<Taken>> = Vec::new();
+        let way =
+            |state, questions: &[Arc<Taken>]| History { state, questions: questions.iter().rev().cloned().collect() };
+        for entry in self.entries.iter().rev() {
+            match entry {
+                Entry::State(state) => histories.push(way(Some(state.clone()), &questions)),
+                Entry::Call(taken) if leads_on(taken) => questions.push(taken.clone()),
+                Entry::Call(_) => {}
+            }
+        }
+        if self.from_start {
+            histories.push(way(None, &questions));
+        }
+        histories
     }
 }
 
@@ -204,16 +252,16 @@ mod tests {
         for seq in 1..=3 {
             assert_eq!(tape.push(call(seq)), Room::Enough);
         }
-        assert_eq!(tape.histories().iter().map(seqs).collect::<Vec<_>>(), [[1, 2, 3]], "back to the start");
+        assert_eq!(tape.record().histories().iter().map(seqs).collect::<Vec<_>>(), [[1, 2, 3]], "back to the start");
         assert_eq!(tape.push(call(4)), Room::NeedsState);
         tape.state(Arc::from(*b"four"));
-        let histories = tape.histories();
+        let histories = tape.record().histories();
         assert_eq!(histories.len(), 1, "the start is forgotten");
         assert_eq!((histories[0].state.as_deref(), seqs(&histories[0])), (Some(&b"four"[..]), vec![]));
         assert_eq!(tape.push(call(5)), Room::Enough);
         tape.state(Arc::from(*b"five"));
         assert_eq!(tape.push(call(6)), Room::Enough);
-        let ways: Vec<_> = tape.histories().iter().map(seqs).collect();
+        let ways: Vec<_> = tape.record().histories().iter().map(seqs).collect();
         assert_eq!(ways, [vec![6], vec![5, 6]], "the shortest way first");
     }
 
@@ -222,8 +270,8 @@ mod tests {
         let mut tape = Tape::new(1, true);
         assert_eq!(tape.push(call(1)), Room::NeedsState);
         tape.cut();
-        assert!(tape.histories().is_empty() && tape.entries().is_empty());
+        assert!(tape.record().histories().is_empty() && tape.entries().is_empty());
         tape.state(Arc::from(*b"larger than the bound"));
-        assert_eq!(tape.histories().len(), 1, "a state alone is kept, however large");
+        assert_eq!(tape.record().histories().len(), 1, "a state alone is kept, however large");
     }
 }

@@ -18,9 +18,9 @@ use super::bindings::{WarmerPlugin, World as _};
 use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
-use super::sandbox::{Answered, Call, Sandbox};
-use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner, beside, take_over};
-use super::slot::{Generation, Slot, SlotStatus};
+use super::sandbox::{Answered, BEGINNING, Call, Sandbox};
+use super::shadow::{Activated, Companion, Handover, Mode, PATIENCE, Runner, beside, take_over};
+use super::slot::{Generation, Identity, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
 
@@ -67,7 +67,7 @@ pub(super) struct Planner {
 impl Policy {
     /// Asks a warmer which keys it watches, and checks that it saves a state that it restores.
     pub(super) fn new(warmer: Loaded<WarmerPlugin>) -> Result<Self, PluginError> {
-        let (instance, saved) = save(warmer.start()?)?;
+        let (instance, saved) = save_at(warmer.start()?, BEGINNING)?;
         let (instance, restored) = restore(instance, &saved?)?;
         restored?;
         let (_, watches) = watches(instance)?;
@@ -106,11 +106,11 @@ impl WarmerSlot {
     /// Lets `candidate` run beside the active version, from its state on.
     pub(super) fn shadow(&self, candidate: &Arc<Generation<Policy>>) -> Result<(), PluginError> {
         let running = lock(&self.running);
-        let (next, saved, histories) = (candidate.clone(), running.planner.saved.clone(), self.tap.histories());
+        let (next, saved, record) = (candidate.clone(), running.planner.saved.clone(), self.tap.record());
         let make = move || {
             let new = || Planner::new(next.clone()).with_patience(PATIENCE);
             match saved {
-                Some(saved) => beside(new, Ok(saved), histories),
+                Some(saved) => beside(new, Ok(saved), &record),
                 None => (new(), Handover::Nothing.to_string()),
             }
         };
@@ -129,11 +129,11 @@ impl WarmerSlot {
         let new = || Planner::new(next.clone());
         let (mut planner, state) = if fresh {
             (new(), Handover::Fresh)
-        } else if let Some(planner) = self.tap.come_back(next.number) {
+        } else if let Some(planner) = self.tap.come_back(next.number).and_then(Companion::finish) {
             (planner.with_patience(1), Handover::Kept)
         } else {
             match running.planner.saved.clone() {
-                Some(saved) => take_over(new, Ok(saved), || self.tap.histories())?,
+                Some(saved) => take_over(new, Ok(saved), || self.tap.record().histories())?,
                 None => (new(), Handover::Nothing),
             }
         };
@@ -294,13 +294,13 @@ impl Runner for Planner {
         self.restore(state)
     }
 
+    fn identity(&self) -> &Identity {
+        &self.generation.identity
+    }
+
     fn deadline(&self, _: &Question) -> Duration {
         self.generation.plugin.warmer.deadline()
     }
-}
-
-fn save(instance: Instance) -> Result<Answered<WarmerPlugin, Vec<u8>>, PluginError> {
-    save_at(instance, Time::now())
 }
 
 /// `now` is the time of the plan that led to the state, so that a replay of the plan is a replay of this.
@@ -310,7 +310,7 @@ fn save_at(instance: Instance, now: Time) -> Result<Answered<WarmerPlugin, Vec<u
 }
 
 fn restore(instance: Instance, saved: &[u8]) -> Result<Answered<WarmerPlugin, ()>, PluginError> {
-    let call = instance.within_limits("restore", Time::now());
+    let call = instance.within_limits("restore", BEGINNING);
     instance.ask(call, |s| s.world.tiergate_plugin_state().call_restore(&mut s.store, saved))
 }
 

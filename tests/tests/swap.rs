@@ -3,17 +3,21 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 use tiergate::plugin::built_in;
-use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, moved_to_now};
+use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, hostile, moved_to_now};
 
-/// A built-in component with another digest: it carries a section that means nothing.
+/// A built-in component with another digest.
 fn variant(plugin: &str, mark: u8) -> Vec<u8> {
-    let mut component = built_in(plugin).expect("a built-in plugin").to_vec();
+    marked(built_in(plugin).expect("a built-in plugin").to_vec(), mark)
+}
+
+/// The component with another digest: it carries a section that means nothing.
+fn marked(mut component: Vec<u8>, mark: u8) -> Vec<u8> {
     // A custom section: its id, its size, the length of its name, its name.
     component.extend_from_slice(&[0, 3, 2, b'v', mark]);
     component
@@ -89,6 +93,64 @@ async fn a_hundred_swaps_of_each_slot_fail_no_request_and_lose_no_signal() {
     for name in ["codecs", "aggregator", "warmer"] {
         assert_eq!(slot(&gateway, name).await["generation"], 101, "{name}");
     }
+}
+
+/// Signals that `counts-each-signal` tells apart.
+const TOLD_APART: usize = 1 << 16;
+
+/// Posts the signals that nobody else has posted, some at a time, until it is `done`; answers how many were accepted.
+async fn post_signals(gateway: Arc<Gateway>, posted: Arc<AtomicUsize>, done: Arc<AtomicBool>) -> u64 {
+    const AT_A_TIME: usize = 8;
+    let mut accepted = 0;
+    while !done.load(Ordering::SeqCst) {
+        let first = posted.fetch_add(AT_A_TIME, Ordering::SeqCst);
+        assert!(first + AT_A_TIME <= TOLD_APART, "more signals than can be told apart");
+        let bodies: String = (first..first + AT_A_TIME).map(|n| format!("{{\"n\":{}}}\n", 100_000 + n)).collect();
+        let reply = gateway.ingest(bodies).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        accepted += reply.json()["accepted"].as_u64().expect("a number");
+    }
+    accepted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swaps_back_and_forth_under_load_give_the_aggregator_each_signal_once() {
+    // It knows no signal but these, so it would not pass the vectors of its kind.
+    let gateway = Arc::new(Gateway::with().config("[plugins]\nconformance = false").start().await);
+    let step = async |path: &str| {
+        let reply = post(&gateway, &format!("aggregator/{path}"), "").await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.json()
+    };
+    let version = |mark| marked(hostile("counts-each-signal"), mark);
+    load(&gateway, "aggregator", version(b'a')).await;
+    step("use?fresh=true").await;
+    let (posted, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let posting: Vec<_> =
+        (0..8).map(|_| tokio::spawn(post_signals(gateway.clone(), posted.clone(), done.clone()))).collect();
+    for swap in 0..100 {
+        let loaded = load(&gateway, "aggregator", version(b'a' + swap % 2)).await;
+        assert_eq!(step("use").await["generation"], loaded["generation"]);
+        // Every third one is taken back, to the version that went on beside it.
+        if swap % 3 == 0 {
+            step("rollback").await;
+        }
+    }
+    done.store(true, Ordering::SeqCst);
+    let mut accepted = 0;
+    for task in posting {
+        accepted += task.await.expect("a poster");
+    }
+    assert_eq!(accepted, posted.load(Ordering::SeqCst) as u64);
+    assert!(accepted >= 100, "{accepted}");
+    let number = |told: &Value, name: &str| told[name].as_str().and_then(|digits| digits.parse::<u64>().ok());
+    let (given, distinct) = eventually("the signals are counted", async || {
+        let told = gateway.get("/api/cache/app:count").await.json();
+        let (given, distinct) = (number(&told, "given")?, number(&told, "distinct")?);
+        (given >= accepted).then_some((given, distinct))
+    })
+    .await;
+    assert_eq!((given, distinct), (accepted, accepted), "none is lost, and none is counted twice");
 }
 
 #[tokio::test]

@@ -119,6 +119,73 @@ const AGGREGATOR: &str = r#"
   (export "cabi_post_tiergate:plugin/aggregator@0.1.0#compose" (func $forget)))
 "#;
 
+/// An aggregator that tells signals apart by the four digits of their body `{"n":1000}`, from 1000 to 5095: how many it was
+/// given, how many different ones, and how many it knew when it was restored, is its only view. A limit other than 0 makes it
+/// trap that many steps later, in the midst of whatever it does then: a signal, `save` and `documents` are a step each. An
+/// instance that takes over knows nothing of it.
+const EXACT_AGGREGATOR: &str = r#"
+(module
+  COMMON
+  (global $left (mut i32) (i32.const 0))
+  (global $restored (mut i32) (i32.const 0))
+  (func $step
+    (if (global.get $left) (then
+      (global.set $left (i32.sub (global.get $left) (i32.const 1)))
+      (if (i32.eqz (global.get $left)) (then unreachable)))))
+
+  ;; Its state is at 4088: both counts, and a byte for each signal.
+  (data (i32.const 600) "\00\00\00\00\f8\0f\00\00\08\10\00\00")
+  (func (export "tiergate:plugin/state@0.1.0#save") (result i32) (call $step) (i32.const 600))
+  (func (export "tiergate:plugin/state@0.1.0#restore") (param i32 i32) (result i32)
+    (memory.copy (i32.const 4088) (local.get 0) (local.get 1))
+    (global.set $restored (i32.load (i32.const 4088)))
+    (i32.const 512))
+
+  (func $count (param $body i32) (local $i i32) (local $n i32)
+    (loop $digit
+      (local.set $n (i32.add (i32.mul (local.get $n) (i32.const 10))
+        (i32.sub (i32.load8_u offset=5 (i32.add (local.get $body) (local.get $i))) (i32.const 48))))
+      (br_if $digit (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 4))))
+    (local.set $n (i32.sub (local.get $n) (i32.const 1000)))
+    (if (i32.ge_u (local.get $n) (i32.const 4096)) (then unreachable))
+    (i32.store (i32.const 4088) (i32.add (i32.load (i32.const 4088)) (i32.const 1)))
+    (if (i32.eqz (i32.load8_u offset=4096 (local.get $n)))
+      (then (i32.store (i32.const 4092) (i32.add (i32.load (i32.const 4092)) (i32.const 1)))))
+    (i32.store8 offset=4096 (local.get $n) (i32.const 1)))
+  (func (export "tiergate:plugin/aggregator@0.1.0#ingest") (param i64) (param $at i32) (param $len i32) (result i32)
+    (block $done (loop $next
+      (br_if $done (i32.eqz (local.get $len)))
+      (call $count (i32.load offset=16 (local.get $at)))
+      (call $step)
+      (local.set $at (i32.add (local.get $at) (i32.const 24)))
+      (local.set $len (i32.sub (local.get $len) (i32.const 1)))
+      (br $next)))
+    (i32.const 640))
+  (export "cabi_post_tiergate:plugin/aggregator@0.1.0#ingest" (func $forget))
+  (func (export "tiergate:plugin/aggregator@0.1.0#observe") (param i64 i32 i32) (result i32) (i32.const 512))
+  (func (export "tiergate:plugin/aggregator@0.1.0#documents") (param i64) (result i32) (call $step) (i32.const 640))
+  (func (export "tiergate:plugin/aggregator@0.1.0#inputs") (result i32) (i32.const 640))
+
+  ;; Writes a number of four digits.
+  (func $write (param $at i32) (param $n i32) (local $i i32)
+    (local.set $i (i32.const 4))
+    (loop $digit
+      (local.set $i (i32.sub (local.get $i) (i32.const 1)))
+      (i32.store8 (i32.add (local.get $at) (local.get $i))
+        (i32.add (i32.const 48) (i32.rem_u (local.get $n) (i32.const 10))))
+      (local.set $n (i32.div_u (local.get $n) (i32.const 10)))
+      (br_if $digit (local.get $i))))
+  (data (i32.const 900) "\00\00\00\00\90\03\00\00\01\00\00\00\00\08\00\00\10\00\00\00")
+  (data (i32.const 2048) "\220000 0000 0000\22")
+  (func (export "tiergate:plugin/aggregator@0.1.0#compose") (param i64) (param $views i32) (param i32 i32 i32) (result i32)
+    (global.set $left (i32.load offset=8 (local.get $views)))
+    (call $write (i32.const 2049) (i32.load (i32.const 4088)))
+    (call $write (i32.const 2054) (i32.load (i32.const 4092)))
+    (call $write (i32.const 2059) (global.get $restored))
+    (i32.const 900))
+  (export "cabi_post_tiergate:plugin/aggregator@0.1.0#compose" (func $forget)))
+"#;
+
 /// A warmer that counts its plans, and gives the count as the reason to leave the one key that it watches. A budget of 1 traps,
 /// one of 2 never ends, and one of 3 names what is no key.
 const WARMER: &str = r#"
@@ -228,6 +295,11 @@ pub(super) fn aggregator_that_saves_the_time() -> Vec<u8> {
         wat.replace(from, to)
     });
     component("aggregator-plugin", &wat)
+}
+
+/// The aggregator that tells signals apart, and traps where it is told to.
+pub(super) fn exact_aggregator() -> Vec<u8> {
+    component("aggregator-plugin", &EXACT_AGGREGATOR.replace("COMMON", COMMON))
 }
 
 /// The warmer that counts.

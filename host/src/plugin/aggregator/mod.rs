@@ -207,17 +207,22 @@ impl std::fmt::Debug for AggregatorSlot {
 #[cfg(test)]
 mod tests {
     use super::super::loader::Loader;
+    use super::super::tape::Entry;
     use super::super::{Limits, engine, guest};
     use super::*;
 
     fn aggregator() -> (tempfile::TempDir, AggregatorSlot) {
+        slot_of(&guest::aggregator(), 1 << 20)
+    }
+
+    fn slot_of(component: &[u8], tape_bytes_max: usize) -> (tempfile::TempDir, AggregatorSlot) {
         let dir = tempfile::tempdir().unwrap();
         let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
-        let spec = guest::spec(dir.path(), "aggregator", &guest::aggregator());
+        let spec = guest::spec(dir.path(), "aggregator", component);
         let loaded = loader.load(&spec, &Limits::AGGREGATOR).unwrap();
         probe(&loaded).unwrap();
         let slot = Slot::new("aggregator".into(), loaded.identity.clone(), Arc::new(loaded));
-        (dir, AggregatorSlot::start(slot, 1 << 20).unwrap())
+        (dir, AggregatorSlot::start(slot, tape_bytes_max).unwrap())
     }
 
     fn signals(from: u64, bodies: &[&'static str]) -> Vec<Signal> {
@@ -309,6 +314,61 @@ mod tests {
         }
         assert!(compose(&aggregator, 13).await.is_err());
         assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"4\"");
+    }
+
+    /// Tasks that ingest at the same time.
+    const TASKS: u64 = 4;
+
+    /// Signals of each of them.
+    const SIGNALS: u64 = 1_000;
+
+    /// Ingests the signals of one task in batches of one to three, and now and then has the aggregator trap a few steps later,
+    /// whoever's call that is in.
+    async fn ingest_with_traps(aggregator: Arc<AggregatorSlot>, task: u64) {
+        // A sequence that looks random and is the same in every run.
+        let mut random = task;
+        let mut below = move |sides: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % sides
+        };
+        let (mut next, end) = (SIGNALS * (task + 1), SIGNALS * (task + 2));
+        while next < end {
+            let batch: Vec<_> = (next..end.min(next + 1 + below(3)))
+                .map(|n| Signal { seq: n, received_at: Time::default(), body: Bytes::from(format!("{{\"n\":{n}}}")) })
+                .collect();
+            next += batch.len() as u64;
+            assert_eq!(aggregator.ingest(Time::now(), batch).await.unwrap(), []);
+            if below(10) == 0 {
+                compose(&aggregator, 1 + below(8) as u32).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn traps_at_random_moments_under_load_cost_no_signal_and_count_none_twice() {
+        // A tape that forgets nothing tells what happened.
+        let (_dir, aggregator) = slot_of(&guest::exact_aggregator(), 256 << 20);
+        let aggregator = Arc::new(aggregator);
+        let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(ingest_with_traps(aggregator.clone(), task))).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let (mut traps, mut checkpoints) = (0, 0);
+        for entry in aggregator.tap().entries() {
+            match entry {
+                Entry::State(_) => checkpoints += 1,
+                Entry::Call(taken) => traps += taken.faults.len(),
+            }
+        }
+        assert!(traps > 50 && checkpoints > 0, "{traps} traps, {checkpoints} checkpoints");
+        // One trap more, so that what is asked is what was rebuilt.
+        compose(&aggregator, 1).await.unwrap();
+        assert!(aggregator.documents(Time::now()).await.is_err());
+        let told = compose(&aggregator, 0).await.unwrap();
+        let told: Vec<u64> = told.trim_matches('"').split(' ').map(|number| number.parse().unwrap()).collect();
+        let [given, distinct, restored] = told[..] else { panic!("{told:?}") };
+        assert_eq!((given, distinct), (TASKS * SIGNALS, TASKS * SIGNALS), "every signal, and each of them once");
+        assert!(restored > 0, "it was rebuilt from a checkpoint");
     }
 
     fn document() -> Document {

@@ -101,8 +101,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::cache::Decoded;
     use crate::market::ViewRequest;
-    use crate::record::{Key, Time};
+    use crate::record::{Key, Kind, Rejection, Repair, Time};
 
     fn views(bodies: &[&'static str]) -> Answer {
         Answer::Composed(bodies.iter().map(|body| Bytes::from_static(body.as_bytes())).collect())
@@ -128,6 +129,50 @@ mod tests {
             places: 1,
         };
         assert_eq!((parts, found), (2, vec![expected]));
+    }
+
+    /// What a codec answers that accepts a payload with these canonical bytes, of this kind, with these repairs.
+    fn decoded(canonical: &'static str, kind: Kind, repairs: &[&str]) -> Answer {
+        let repair = |code: &&str| Repair { code: (*code).to_owned(), path: "$.a".into(), message: "mended".into() };
+        Answer::Decoded(Ok(Decoded {
+            canonical: Some(Bytes::from_static(canonical.as_bytes())),
+            kind,
+            produced_at: None,
+            schema: "test".into(),
+            schema_version: None,
+            repairs: repairs.iter().map(repair).collect(),
+        }))
+    }
+
+    fn rejected(code: &str) -> Answer {
+        let (code, message) = (code.to_owned(), "send something else".to_owned());
+        Answer::Decoded(Err(Rejection { code, message, path: "$".to_owned() }))
+    }
+
+    #[test]
+    fn codecs_differ_in_canonical_bytes_kind_repairs_and_rejections() {
+        let payload = Bytes::from_static(b"{'a': 1}");
+        let question = Question::Decode { now: Time::default(), key: Key::new("k").unwrap(), payload, flags: 0 };
+        let sound = || decoded(r#"{"a":1}"#, Kind::Real, &["single-quotes"]);
+        for (active, other, path, places) in [
+            (sound(), decoded(r#"{"a":2}"#, Kind::Real, &["single-quotes"]), "/decoded/canonical", 1),
+            // The same value in other bytes: canonical means one form.
+            (sound(), decoded(r#"{"a": 1}"#, Kind::Real, &["single-quotes"]), "/decoded/canonical", 1),
+            (sound(), decoded(r#"{"a":1}"#, Kind::Placeholder, &["single-quotes"]), "/decoded/kind", 1),
+            (sound(), decoded(r#"{"a":1}"#, Kind::Real, &["bare-text"]), "/decoded/repairs/0/code", 1),
+            (sound(), decoded(r#"{"a":1}"#, Kind::Real, &[]), "/decoded/repairs/0", 1),
+            (rejected("not-json"), rejected("wrong-shape"), "/rejection/code", 1),
+            // One has what the other lacks.
+            (sound(), rejected("not-json"), "/rejection", 2),
+        ] {
+            let (parts, found) = differences(&question, &active, &other);
+            let told: Vec<_> = found.iter().map(|found| (&*found.what, &*found.path, found.places)).collect();
+            assert_eq!((parts, told), (1, vec![("decode", path, places)]), "{active:?} {other:?}");
+            assert_ne!(found[0].active, found[0].other, "both sides are told");
+        }
+        for same in [sound, || rejected("not-json")] {
+            assert_eq!(differences(&question, &same(), &same()), (1, vec![]));
+        }
     }
 
     #[test]

@@ -222,24 +222,16 @@ async fn without_the_log_signals_are_refused_with_the_reason_and_nothing_is_half
         .await;
 }
 
-#[tokio::test]
-async fn of_several_gateways_one_at_a_time_fetches_from_a_source_and_all_have_its_answer() {
-    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
-    let origin = Origin::start(Answer::json(json!({ "n": 1 }).to_string())).await;
-    origin.pause();
-    let source = format!(
-        "[[source]]\nname = \"slow\"\nkey = \"unified:slow\"\nurl = \"{}\"\ninterval = \"1h\"\ntimeout = \"30s\"\nttl = \"1h\"\n[warmer]\nevery = \"100ms\"",
-        origin.url("/slow")
-    );
+/// Three gateways over these tiers are all to keep one key warm, and its origin is asked once.
+async fn fetch_together(tiers: &[String]) {
+    let origin = waiting(&json!({ "n": 1 })).await;
+    let source = format!("{}\nttl = \"1h\"\n[warmer]\nevery = \"100ms\"", slow(&origin));
     let mut gateways = Vec::new();
     for _ in 0..3 {
-        gateways.push(Gateway::with().tier(memcached.url()).tier(redis.url()).config(&source).start().await);
+        let starting = tiers.iter().fold(Gateway::with(), |starting, tier| starting.tier(tier));
+        gateways.push(starting.config(&source).start().await);
     }
-    // Each has had the occasion to ask.
-    for gateway in &gateways {
-        let plans = async || gateway.admin_get("/api/admin/warmer").await.json()["warmer"]["plans"]["made"].as_u64();
-        eventually("three plans", async || plans().await.filter(|&made| made >= 3)).await;
-    }
+    each_has_planned(&gateways).await;
     assert_eq!(origin.asked().len(), 1);
     origin.resume();
     for gateway in &gateways {
@@ -248,7 +240,66 @@ async fn of_several_gateways_one_at_a_time_fetches_from_a_source_and_all_have_it
         })
         .await;
     }
+    each_has_planned(&gateways).await;
     assert_eq!(origin.asked().len(), 1, "the answer of one is the answer of all");
+}
+
+/// Waits until each gateway has had the occasion to ask.
+async fn each_has_planned(gateways: &[Gateway]) {
+    for gateway in gateways {
+        let plans = async || gateway.admin_get("/api/admin/warmer").await.json()["warmer"]["plans"]["made"].as_u64();
+        let before = plans().await.unwrap_or_default();
+        eventually("three plans", async || plans().await.filter(|&made| made >= before + 3)).await;
+    }
+}
+
+#[tokio::test]
+async fn of_several_gateways_one_at_a_time_fetches_from_a_source_and_all_have_its_answer() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    fetch_together(&[memcached.url(), redis.url()]).await;
+}
+
+#[tokio::test]
+async fn of_several_gateways_with_memcached_alone_one_at_a_time_fetches_from_a_source() {
+    let memcached = Memcached::start().await;
+    fetch_together(&[memcached.url()]).await;
+}
+
+#[tokio::test]
+async fn where_no_lease_is_to_be_had_a_source_is_fetched_from_without() {
+    for out_of_reach in [|memcached: &mut Memcached| memcached.freeze(), Memcached::kill] {
+        let mut memcached = Memcached::start().await;
+        let origin = Origin::start(Answer::json(json!({ "n": 1 }).to_string())).await;
+        let starting = Gateway::with().tier(memcached.url()).config(&slow(&origin));
+        out_of_reach(&mut memcached);
+        let gateway = starting.start().await;
+        eventually("the answer is there", async || {
+            (gateway.get("/api/cache/unified:slow").await.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_no_value_of_a_key() {
+    let memcached = Memcached::start().await;
+    let origin = waiting(&json!({ "n": 1 })).await;
+    let gateway = Gateway::with().tier(memcached.url()).config(&slow(&origin)).start().await;
+    is_under_way(&origin).await;
+    let lease = "tiergate:lease:source:slow";
+    let mut foreign = PlainMemcached::connect(memcached.port()).await;
+    let held = foreign.get(lease).await.expect("a lease");
+    let path = format!("/api/cache/{lease}");
+    for answer in [
+        gateway.get(&path).await,
+        gateway.put(lease, "{}").await,
+        gateway.send(Method::DELETE, &path, &[], Bytes::new()).await,
+    ] {
+        assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (400, &json!("bad-key")));
+    }
+    assert_eq!(foreign.get(lease).await, Some(held));
+    origin.resume();
+    eventually("the lease is given back", async || foreign.get(lease).await.is_none().then_some(())).await;
 }
 
 /// A source of the key `unified:slow` that is asked once.

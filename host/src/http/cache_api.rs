@@ -18,16 +18,20 @@ use super::body::Pieces;
 use super::respond::{self, Answer, Refusal};
 use crate::cache::{Cache, DecodeError, DeleteDied, Put, PutOptions, Read};
 use crate::record::{DeleteOutcome, Key, Order, ReadOutcome, Record, TierName, Time, WriteOutcome};
+use crate::tier::is_lease;
 
 /// The longest TTL that a writer may ask for.
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The key in the path, percent-decoded, validated, and in its one spelling.
+/// The key in the path, percent-decoded, validated, and in its one spelling; no lease, which is no value.
 pub(super) fn key(path: &str) -> Result<Key, Refusal> {
     let text = percent_encoding::percent_decode_str(path).decode_utf8().map_err(|_| {
         Refusal::new(StatusCode::BAD_REQUEST, "bad-key", "a key may hold printable ASCII without space only".to_owned())
     })?;
     let key = Key::new(text).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad-key", error.to_string()))?;
+    if is_lease(&key) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-key", format!("`{key}` is a lease of the gateways")));
+    }
     Ok(key.canonical())
 }
 

@@ -33,7 +33,7 @@ pub use self::hear::{Announced, Hear};
 pub use self::memcached::Memcached;
 pub use self::memory::Memory;
 pub use self::redis::Redis;
-pub use self::shared::{Lease, Logged, Shared};
+pub use self::shared::{Lease, Leases, Logged, Shared, is_lease};
 
 /// Rounds of read, compare and set before a write that always lost the race is given up.
 pub const CAS_ROUNDS_MAX: usize = 4;
@@ -85,7 +85,12 @@ pub trait Tier: Send + Sync + 'static {
     /// Tells `hear` of changes that others make, for as long as it is polled. A tier that cannot tell ends at once.
     async fn tell(&self, _hear: Arc<dyn Hear>) {}
 
-    /// What gateways share in it besides values.
+    /// The leases of the gateways that share it.
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+
+    /// What else gateways share in it besides values.
     fn shared(&self) -> Option<&dyn Shared> {
         None
     }

@@ -1,4 +1,4 @@
-//! [`Shared`]: what gateways share besides values, where a tier has room for it.
+//! What gateways share besides values, where a tier has room for it: [`Leases`], and the log of [`Shared`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,36 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{Tier, TierError};
-use crate::record::Time;
+use crate::record::{Key, Time};
 
-/// A log that every gateway appends to and reads in the same order, and leases.
+/// What stands before the name of a lease in the key under which a store holds it, with its owner as the value. These keys are
+/// the gateways' own: they have no values for anybody, and nobody is to write them.
+pub const LEASE_PREFIX: &str = "tiergate:lease:";
+
+/// Leases, each held by one gateway at a time, or by none.
 #[async_trait]
-pub trait Shared: Send + Sync {
+pub trait Leases: Send + Sync {
+    /// Takes the lease of this name for `span`, or prolongs it; says whether this gateway holds it now.
+    async fn lease(&self, name: &str, span: Duration) -> Result<bool, TierError>;
+
+    /// Gives the lease of this name back, if this gateway holds it.
+    async fn release(&self, name: &str) -> Result<(), TierError>;
+}
+
+/// A log that every gateway appends to and reads in the same order.
+#[async_trait]
+pub trait Shared: Leases {
     /// Appends a batch of signals in one piece. `batch` is this gateway's number for it.
     async fn append(&self, batch: u64, received_at: Time, signals: &[Bytes]) -> Result<(), TierError>;
 
     /// Sends every signal of every gateway in their order: those that the log still has, then those that come. Ends when
     /// nobody receives.
     async fn follow(&self, to: mpsc::Sender<Logged>);
+}
 
-    /// Takes the lease of this name for `span`, or prolongs it; says whether this gateway holds it now.
-    async fn lease(&self, name: &str, span: Duration) -> Result<bool, TierError>;
-
-    /// Gives the lease of this name back, if this gateway holds it.
-    async fn release(&self, name: &str) -> Result<(), TierError>;
+/// Whether `key` is that of a lease.
+pub fn is_lease(key: &Key) -> bool {
+    key.as_str().starts_with(LEASE_PREFIX)
 }
 
 /// A signal in the log.
@@ -46,11 +59,13 @@ pub struct Lease(Option<(Arc<dyn Tier>, String)>);
 // === impl Lease ===
 
 impl Lease {
-    /// Takes the lease of this name in the first of `tiers` that has leases; `None` where another gateway holds it.
+    /// Takes the lease of this name in the first of `tiers` that has leases; one that has a log, too, goes first, because it
+    /// keeps what it is told. `None` where another gateway holds it.
     pub async fn take(tiers: &[Arc<dyn Tier>], name: String, span: Duration) -> Option<Self> {
-        let able = tiers.iter().find_map(|tier| Some((tier, tier.shared()?)));
-        let Some((tier, shared)) = able else { return Some(Self::default()) };
-        match shared.lease(&name, span).await {
+        let with_log = tiers.iter().filter(|tier| tier.shared().is_some());
+        let able = with_log.chain(tiers).find_map(|tier| Some((tier, tier.leases()?)));
+        let Some((tier, leases)) = able else { return Some(Self::default()) };
+        match leases.lease(&name, span).await {
             Ok(true) => Some(Self(Some((tier.clone(), name)))),
             Ok(false) => None,
             Err(error) => {
@@ -65,8 +80,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some((tier, name)) = self.0.take() else { return };
         tokio::spawn(async move {
-            let Some(shared) = tier.shared() else { return };
-            if let Err(error) = shared.release(&name).await {
+            let Some(leases) = tier.leases() else { return };
+            if let Err(error) = leases.release(&name).await {
                 tracing::debug!(tier = %tier.name(), lease = name, %error, "a lease was not given back; it ends by itself");
             }
         });

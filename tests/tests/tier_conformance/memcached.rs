@@ -1,9 +1,10 @@
 //! memcached alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tiergate::record::WriteOutcome;
-use tiergate_tests::Memcached;
+use tiergate_tests::{Memcached, PlainMemcached};
 
 use crate::bench::{Bench, Under, key, memcached_tier, real};
 
@@ -56,6 +57,33 @@ async fn a_host_name_is_tried_on_ipv4_first() {
     let server = Memcached::start().await;
     let tier = memcached_tier(format!("localhost:{}", server.port()), &Arc::default());
     assert_eq!(tier.put(&key("k"), &real(1).build()).await, WriteOutcome::Stored);
+}
+
+#[tokio::test]
+async fn a_lease_is_prolonged_and_given_back_by_its_owner_alone() {
+    let bench = Bench::memcached().await;
+    let leases = bench.tier.leases().expect("memcached has leases");
+    let lease = async |seconds| leases.lease("work", Duration::from_secs(seconds)).await.unwrap();
+    let (mut stranger, name) = (plain(&bench).await, "tiergate:lease:work");
+    assert!(lease(10).await);
+    assert!(stranger.ttl(name).await.is_some_and(|left| left <= 10));
+    assert!(lease(100).await, "prolonged");
+    assert!(stranger.ttl(name).await.is_some_and(|left| left > 10));
+
+    // Its time was over, and another gateway took it.
+    stranger.set(name, b"another", 0, 100).await;
+    assert!(!lease(10).await);
+    leases.release("work").await.unwrap();
+    assert_eq!(stranger.get(name).await, Some((0, b"another".to_vec())));
+    stranger.delete(name).await;
+    assert!(lease(10).await);
+    leases.release("work").await.unwrap();
+    assert_eq!(stranger.get(name).await, None);
+}
+
+async fn plain(bench: &Bench) -> PlainMemcached {
+    let Under::Memcached(server) = &bench.under else { unreachable!("memcached alone") };
+    PlainMemcached::connect(server.port()).await
 }
 
 async fn bytes_written(bench: &Bench) -> u64 {

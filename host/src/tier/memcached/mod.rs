@@ -5,6 +5,7 @@
 //! noticed and played again, and a value over the server's limit leaves the old one in place, where `set` would destroy it.
 
 mod connection;
+mod leases;
 mod memory;
 mod pool;
 mod watch;
@@ -25,8 +26,8 @@ use super::breaker;
 use super::canary;
 use super::contest::{Contest, contest, shared_wire};
 use super::{
-    Appraise, Breakers, CAS_ROUNDS_MAX, Clock, EXAMINATION_MAX, Examination, Floors, Found, Health, Hear, Payload,
-    Side, Stamp, Tier, TierError, Unworthy,
+    Appraise, Breakers, CAS_ROUNDS_MAX, Clock, EXAMINATION_MAX, Examination, Floors, Found, Health, Hear, Leases,
+    Payload, Side, Stamp, Tier, TierError, Unworthy,
 };
 use crate::record::{DeleteOutcome, Digest, Key, Order, Record, RejectedWhy, TierName, Time, Version, WriteOutcome};
 
@@ -424,6 +425,10 @@ impl Tier for Memcached {
 
     async fn tell(&self, hear: Arc<dyn Hear>) {
         self.watch(hear).await;
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
     }
 
     fn note(&self, key: &Key, stored: Digest, canonical: Digest, stamp: Stamp) {

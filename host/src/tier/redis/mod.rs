@@ -28,7 +28,7 @@ use self::tracking::OWN_PREFIX;
 use super::breaker;
 use super::canary;
 use super::contest::shared_wire;
-use super::shared::Shared;
+use super::shared::{Leases, Shared};
 use super::{
     Appraise, Breakers, CAS_ROUNDS_MAX, Clock, EXAMINATION_MAX, Examination, FLOOR_KEPT, Floors, Found, Health, Hear,
     Payload, Side, Stamp, Tier, TierError, Unworthy,
@@ -559,6 +559,10 @@ impl Tier for Redis {
 
     async fn tell(&self, hear: Arc<dyn Hear>) {
         self.feed(hear).await;
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
     }
 
     fn shared(&self) -> Option<&dyn Shared> {

@@ -17,13 +17,10 @@ use super::{Redis, millis};
 use crate::record::Time;
 use crate::telemetry::metrics;
 use crate::tier::TierError;
-use crate::tier::shared::{Logged, Shared};
+use crate::tier::shared::{LEASE_PREFIX, Leases, Logged, Shared};
 
 /// The log of signals. What is in it is what a gateway that starts can still learn.
 const SIGNALS: Stream = Stream { name: "tiergate:signals", count: "tiergate:signals:count", kept: 50_000 };
-
-/// What stands before a lease's name.
-const LEASE_PREFIX: &str = "tiergate:lease:";
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("signals.lua")));
 static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
@@ -96,7 +93,10 @@ impl Shared for Redis {
             sleep(RECONNECT_AFTER).await;
         }
     }
+}
 
+#[async_trait]
+impl Leases for Redis {
     async fn lease(&self, name: &str, span: Duration) -> Result<bool, TierError> {
         let mut lease = LEASE.prepare_invoke();
         lease.key(format!("{LEASE_PREFIX}{name}")).arg(&self.gateway).arg(millis(span));

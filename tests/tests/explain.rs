@@ -5,7 +5,10 @@ use std::process::Command;
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
-use tiergate_tests::{Deployment, Gateway, binary, eventually, now_seconds};
+use tiergate_tests::{Answer, Deployment, Gateway, Origin, Redis, binary, eventually, now_seconds};
+
+/// Memory is not due for another look while a test runs.
+const TRUSTED_LONG: &str = "[[ttl]]\npattern = \"k\"\nmemory = \"300s\"";
 
 async fn explain(gateway: &Gateway, key: &str) -> Value {
     gateway.admin_get(&format!("/api/admin/explain/{key}")).await.json()
@@ -22,7 +25,7 @@ fn value(n: u32, at: f64) -> String {
 
 #[tokio::test]
 async fn a_value_is_explained_tier_by_tier_with_its_writer_and_the_writes_that_were_refused() {
-    let all = Deployment::start().await;
+    let all = Deployment::with(TRUSTED_LONG).await;
     let now = now_seconds();
     let path = "/api/cache/k?ttl=300";
     assert_eq!(all.gateway.send(Method::PUT, path, &[], value(1, now).into()).await.status, 200);
@@ -76,7 +79,7 @@ async fn foreign_writes_junk_and_deletes_are_in_it_and_asking_changes_nothing() 
 
 #[tokio::test]
 async fn what_waits_for_a_frozen_store_is_in_it_and_the_command_line_says_it_to_a_person() {
-    let all = Deployment::start().await;
+    let all = Deployment::with(TRUSTED_LONG).await;
     all.memcached.freeze();
     let reply = all.gateway.send(Method::PUT, "/api/cache/k?ttl=300", &[], "1".into()).await;
     assert_eq!(reply.status, 202, "{}", reply.text());
@@ -107,4 +110,117 @@ async fn what_waits_for_a_frozen_store_is_in_it_and_the_command_line_says_it_to_
         (newest["from"] == "recovery" && newest["tiers"]["memcached"]["outcome"] == "stored").then_some(())
     })
     .await;
+}
+
+/// What `Cache-Status` tells a reader besides the time left, and what is explained that it would.
+async fn told(gateway: &Gateway, explained: &Value) -> (String, String) {
+    let read = gateway.get("/api/cache/k").await;
+    let (_, detail) = read.header("cache-status").split_once("detail=").expect("a detail");
+    let serves = &explained["serves"];
+    let parts = [&serves["tier"], &serves["stale_why"]].into_iter().filter_map(Value::as_str);
+    (detail.trim_matches('"').trim_end_matches("; degraded").to_owned(), parts.collect::<Vec<_>>().join("; "))
+}
+
+#[tokio::test]
+async fn a_value_that_is_due_for_another_look_is_explained_as_the_reader_is_told_of_it() {
+    let all = Deployment::start().await;
+    assert_eq!(all.gateway.send(Method::PUT, "/api/cache/k?ttl=300", &[], "1".into()).await.status, 200);
+    let due = eventually("it is due", async || {
+        let explained = explain(&all.gateway, "k").await;
+        (explained["serves"]["stale_why"] == "revalidating").then_some(explained)
+    })
+    .await;
+    let (read, explained) = told(&all.gateway, &due).await;
+    assert_eq!((&*read, &*explained), ("memory; revalidating", "memory; revalidating"), "{due:#}");
+    assert!(due["serves"]["why"].as_str().is_some_and(|why| why.contains("due for another look")), "{due:#}");
+    eventually("the read had it looked at", async || {
+        (explain(&all.gateway, "k").await["serves"]["outcome"] == "hit").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_degraded_mode_is_explained_that_the_tiers_are_asked_first_as_the_reader_is_told() {
+    let mut all = Deployment::with(TRUSTED_LONG).await;
+    assert_eq!(all.gateway.send(Method::PUT, "/api/cache/k?ttl=300", &[], "1".into()).await.status, 200);
+    assert_eq!(explain(&all.gateway, "k").await["serves"]["outcome"], "hit");
+    all.redis.kill();
+    let suspect = eventually("changes are missed", async || {
+        let explained = explain(&all.gateway, "k").await;
+        (explained["serves"]["stale_why"] == "tier-failed").then_some(explained)
+    })
+    .await;
+    let (read, explained) = told(&all.gateway, &suspect).await;
+    assert_eq!((&*read, &*explained), ("memory; tier-failed", "memory; tier-failed"), "{suspect:#}");
+    let why = suspect["serves"]["why"].as_str().expect("a reason");
+    assert!(why.contains("changes may be missed (redis: ") && why.contains("did not answer"), "{why}");
+    let (_, text) = all.gateway.command(&["cache", "explain", "k"]).await;
+    assert!(text.contains("a reader gets: "), "{text}");
+}
+
+#[tokio::test]
+async fn age_size_schema_and_repairs_of_a_value_that_was_encoded_twice_are_in_it() {
+    let mut all = Deployment::start().await;
+    let (payload, age) = (value(1, now_seconds() - 100.0), 100.0..1_000.0);
+    let twice = Value::String(payload.clone()).to_string();
+    all.to_memcached.set("k", twice.as_bytes(), 0, 300).await;
+    let explained = explain(&all.gateway, "k").await;
+    let (held, value) = (tier(&explained, "memcached"), &tier(&explained, "memcached")["value"]);
+    assert!(value["age_seconds"].as_f64().is_some_and(|seconds| age.contains(&seconds)), "{explained:#}");
+    assert_eq!((&held["stored_bytes"], &value["bytes"]), (&json!(twice.len()), &json!(payload.len())), "{explained:#}");
+    assert_eq!(value["schema"], "json", "{explained:#}");
+    let repairs: Vec<&Value> = value["repairs"].as_array().expect("repairs").iter().map(|one| &one["code"]).collect();
+    assert_eq!(repairs, ["peeled-encoding"], "{explained:#}");
+    let (_, text) = all.gateway.command(&["cache", "explain", "k"]).await;
+    for words in ["old, json, ", &format!("{} bytes, by foreign, 1 repairs (first: ", twice.len())] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+}
+
+/// A gateway whose source of `k` asks the origin, and waits long for its answer.
+async fn sourced(origin: &Origin, redis: Option<&Redis>) -> Gateway {
+    let source = format!(
+        "[warmer]\nevery = \"100ms\"\n[[source]]\nname = \"slow\"\nkey = \"k\"\nurl = \"{}\"\ninterval = \"60s\"\ntimeout = \"60s\"",
+        origin.url("/k")
+    );
+    let starting = Gateway::with().config(&source);
+    redis.into_iter().fold(starting, |starting, redis| starting.tier(redis.url())).start().await
+}
+
+#[tokio::test]
+async fn while_a_source_is_slow_every_gateway_names_the_one_that_holds_the_lease_of_its_load() {
+    let (origin, redis) = (Origin::start(Answer::json(value(1, now_seconds()))).await, Redis::start().await);
+    origin.pause();
+    let ours = sourced(&origin, Some(&redis)).await;
+    let lease = async |gateway: &Gateway| explain(gateway, "k").await["load"]["lease"].clone();
+    let held =
+        eventually("this one holds it", async || Some(lease(&ours).await).filter(|lease| lease["state"] == "held"))
+            .await;
+    let name = ours.admin_get("/api/admin/doctor").await.json()["gateway"].clone();
+    assert_eq!((&held["tier"], &held["gateway"], &held["own"]), (&json!("redis"), &name, &json!(true)), "{held}");
+    assert!(held["ttl_seconds"].as_f64().is_some_and(|left| (0.0..=62.0).contains(&left)), "{held}");
+    let load = explain(&ours, "k").await["load"].clone();
+    assert_eq!((&load["source"], &load["loading"]), (&json!("slow"), &json!(true)), "{load}");
+    let (_, text) = ours.command(&["cache", "explain", "k"]).await;
+    let name = name.as_str().expect("a name");
+    assert!(
+        text.contains(&format!("by source slow; lease: held in redis by gateway {name} (this one) for ")),
+        "{text}"
+    );
+
+    let other = sourced(&origin, Some(&redis)).await;
+    let held = lease(&other).await;
+    assert_eq!((&held["gateway"], &held["own"]), (&json!(name), &json!(false)), "{held}");
+    origin.resume();
+    eventually("nobody holds it", async || (lease(&ours).await["state"] == "free").then_some(())).await;
+    assert_eq!(explain(&ours, "no:source").await["load"], Value::Null);
+}
+
+#[tokio::test]
+async fn that_there_is_no_shared_store_for_the_lease_of_a_load_is_said() {
+    let origin = Origin::start(Answer::json(value(1, now_seconds()))).await;
+    let gateway = sourced(&origin, None).await;
+    assert_eq!(explain(&gateway, "k").await["load"]["lease"], json!({ "state": "no_store" }));
+    let (_, text) = gateway.command(&["cache", "explain", "k"]).await;
+    assert!(text.contains("loaded by source slow; lease: none, for no tier"), "{text}");
 }

@@ -208,7 +208,7 @@ async fn a_key_is_searched_and_explained_and_a_quarantined_payload_removed() {
 
     write(&browser, "#key-search input", "market:over").await;
     click(&browser, "#key-search button").await;
-    says(&browser, "#explained", "a reader gets: hit").await;
+    says(&browser, "#explained", "from memory").await;
     says(&browser, "#explained", "last writes").await;
     let explained = browser.text("#explained").await;
     assert!(explained.contains("memcached") && explained.contains("api"), "{explained}");

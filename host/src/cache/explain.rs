@@ -8,13 +8,15 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::bridge::BridgeCopy;
 use super::history::{FOREIGN, Written};
 use super::quarantine::Quarantined;
-use super::read::{Answer, ask};
+use super::read::{Answer, Course, ask, share_notes};
 use super::recovery::WaitingItem;
-use super::{Cache, KeyPolicy};
+use super::{Cache, KeyPolicy, Read, Refreshed};
 use crate::record::{Key, Order, Origin, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
 use crate::tier::breaker::Standing;
+use crate::tier::memory::Hit;
 use crate::tier::{Found, Tier as _};
 
 /// Everything that is known of a key.
@@ -83,6 +85,15 @@ pub struct Serves {
     pub why: String,
 }
 
+/// What a look below memory found.
+struct Below {
+    seen: Vec<Answer>,
+    bridged: Option<BridgeCopy>,
+    failed: Vec<(TierName, String)>,
+}
+
+// === impl Cache ===
+
 impl Cache {
     /// Keys that contain this text, of those that are in memory or whose writes are remembered, in order.
     pub fn keys(&self, contains: &str) -> Vec<Key> {
@@ -95,25 +106,28 @@ impl Cache {
     pub async fn explain(&self, key: &Key) -> Explanation {
         let (begun, deadline) = (Time::now(), Instant::now() + self.deadline);
         let keys = std::slice::from_ref(key);
-        let answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, "explain"))).await;
+        let mut answers = join_all(self.tiers.iter().map(|tier| ask(tier, keys, deadline, "explain"))).await;
+        share_notes(&mut answers, keys.len());
+        let bridged = self.bridge_copies(keys, &answers, deadline).await.pop().flatten();
         let now = Time::now();
-        let held = self.memory.get(key);
-        let mut tiers = vec![Place {
-            tier: self.memory.name().clone(),
-            stored_bytes: held.as_ref().map(|record| record.bytes.len()),
-            writer: held.as_deref().map(|record| self.writer(key, record, false)),
-            holds: held.map_or(Holds::Nothing, Holds::Value),
-            flags: 0,
-            breakers: None,
-            waits: None,
-        }];
+        let hit = self.memory.would_hit(key, now);
+        let mut tiers = vec![self.in_front(key, hit.as_ref())];
+        let (mut seen, mut failed) = (Vec::with_capacity(answers.len()), Vec::new());
         for (at, answer) in answers.into_iter().enumerate() {
-            tiers.push(self.place(at, key, answer, begun));
+            let judged = match &answer {
+                Err(why) => {
+                    failed.push((self.tiers[at].name().clone(), why.clone()));
+                    Answer::Failed
+                }
+                Ok(found) => self.judge(&self.tiers[at], key, found.first().and_then(Option::as_ref), begun),
+            };
+            tiers.push(self.place(at, key, answer, &judged));
+            seen.push(judged);
         }
         Explanation {
             policy: self.policy.of(key).clone(),
             floor: self.floors.get(key),
-            serves: self.serves(key, &tiers, now),
+            serves: self.serves(key, now, hit, Below { seen, bridged, failed }),
             tiers,
             writes: self.history.of(key),
             quarantined: self.appraiser.quarantine.of(key),
@@ -122,31 +136,41 @@ impl Cache {
         }
     }
 
-    fn place(&self, at: usize, key: &Key, answer: Result<Vec<Option<Found>>, String>, begun: Time) -> Place {
+    /// What memory holds.
+    fn in_front(&self, key: &Key, hit: Option<&Hit>) -> Place {
+        let held = hit.map(|hit| hit.record.clone());
+        Place {
+            tier: self.memory.name().clone(),
+            stored_bytes: held.as_ref().map(|record| record.bytes.len()),
+            writer: held.as_deref().map(|record| self.writer(key, record, false)),
+            holds: held.map_or(Holds::Nothing, Holds::Value),
+            flags: 0,
+            breakers: None,
+            waits: None,
+        }
+    }
+
+    /// What a tier below holds, by its answer and what that is worth.
+    fn place(&self, at: usize, key: &Key, answer: Result<Vec<Option<Found>>, String>, judged: &Answer) -> Place {
         let tier = &self.tiers[at];
         let (mut stored_bytes, mut flags, mut is_noted) = (None, 0, false);
-        let holds = match answer {
-            Err(why) => Holds::NoAnswer(why),
-            Ok(found) => {
-                let found = found.into_iter().next().flatten();
-                match &found {
-                    Some(Found::Shared(payload)) => {
-                        (stored_bytes, flags) = (Some(payload.bytes.len()), payload.flags);
-                        is_noted = payload.stamp.is_some();
-                    }
-                    Some(Found::Whole(record)) => stored_bytes = Some(record.bytes.len()),
-                    None => {}
-                }
-                match self.judge(tier, key, found.as_ref(), begun) {
-                    Answer::Absent | Answer::Failed => Holds::Nothing,
-                    Answer::Value(record) => Holds::Value(record),
-                    Answer::Unjudged => Holds::Unjudged,
-                    Answer::Junk => {
-                        let known = self.appraiser.quarantine.of(key);
-                        let mine = known.into_iter().find(|entry| entry.tier == *tier.name());
-                        Holds::Junk(mine.map_or_else(|| "it cannot be decoded".to_owned(), |e| e.error.to_string()))
-                    }
-                }
+        match answer.as_ref().ok().and_then(|found| found.first()?.as_ref()) {
+            Some(Found::Shared(payload)) => {
+                (stored_bytes, flags) = (Some(payload.bytes.len()), payload.flags);
+                is_noted = payload.stamp.is_some();
+            }
+            Some(Found::Whole(record)) => stored_bytes = Some(record.bytes.len()),
+            None => {}
+        }
+        let holds = match (answer, judged) {
+            (Err(why), _) => Holds::NoAnswer(why),
+            (Ok(_), Answer::Absent | Answer::Failed) => Holds::Nothing,
+            (Ok(_), Answer::Value(record)) => Holds::Value(record.clone()),
+            (Ok(_), Answer::Unjudged) => Holds::Unjudged,
+            (Ok(_), Answer::Junk) => {
+                let known = self.appraiser.quarantine.of(key);
+                let mine = known.into_iter().find(|entry| entry.tier == *tier.name());
+                Holds::Junk(mine.map_or_else(|| "it cannot be decoded".to_owned(), |e| e.error.to_string()))
             }
         };
         let writer = match &holds {
@@ -181,44 +205,49 @@ impl Cache {
     }
 
     /// What [`Cache::get`] would answer, without its effects.
-    fn serves(&self, key: &Key, tiers: &[Place], now: Time) -> Serves {
-        let failed: Vec<(TierName, String)> = tiers
-            .iter()
-            .filter_map(|place| match &place.holds {
-                Holds::NoAnswer(why) => Some((place.tier.clone(), why.clone())),
-                _ => None,
-            })
-            .collect();
-        let values = tiers.iter().filter_map(|place| match &place.holds {
-            Holds::Value(record) if !self.is_deleted(key, record.version) => Some((&place.tier, record)),
-            _ => None,
-        });
-        let values: Vec<_> = values.filter(|(_, record)| record.is_live(now)).collect();
-        // Memory answers at once; another value below is served from the next look on.
-        let memory = values.iter().find(|(tier, _)| *tier == self.memory.name()).copied();
-        let greatest = values.iter().copied().max_by_key(|(_, record)| Order::of(record, now));
-        let Some((tier, record)) = memory.or(greatest) else {
-            return if failed.is_empty() {
-                let why = "no tier has a live value".to_owned();
-                Serves { record: None, outcome: ReadOutcome::Miss, why }
-            } else {
-                let why = "no tier that answered has a live value, and some did not answer".to_owned();
-                Serves { record: None, outcome: ReadOutcome::Unavailable { failed }, why }
-            };
+    fn serves(&self, key: &Key, now: Time, hit: Option<Hit>, below: Below) -> Serves {
+        let Below { seen, bridged, failed } = below;
+        let held = hit.as_ref().map(|hit| hit.record.clone());
+        let greatest = self.greatest(key, now, held.clone(), &seen, bridged);
+        let found = greatest.map(|(record, place)| (record, self.name_of(place)));
+        let looked = Refreshed { found, failed, moved: false };
+        let course = hit.as_ref().map(|hit| self.course(hit, now));
+        let Read { record, outcome } = match (course, held.clone()) {
+            (Some(Course::MakeSure), Some(held)) => self.sure(held, Some(&looked)),
+            (Some(Course::Answer(stale)), held) => Read { record: held, outcome: self.in_memory(stale) },
+            (_, None) | (None, _) => self.landed(&looked),
         };
-        let better = greatest.filter(|(_, other)| Order::of(other, now) > Order::of(record, now));
-        let mut why = match (memory.is_some(), better) {
-            (true, None) => "memory has it, and no tier has a greater one".to_owned(),
-            (true, Some((tier, _))) => format!("memory has it; {tier} has a greater one, which the next look takes up"),
-            (false, _) => format!("memory has nothing; of what the tiers hold, that of {tier} is the greatest"),
-        };
-        let outcome = if record.is_fresh(now) {
-            ReadOutcome::Hit { tier: tier.clone() }
-        } else {
-            let stale = if failed.is_empty() { StaleWhy::NotRenewed } else { StaleWhy::TierFailed };
-            why.push_str("; it is past its freshness and served as stale");
-            ReadOutcome::Stale { tier: tier.clone(), why: stale }
-        };
-        Serves { record: Some(record.clone()), outcome, why }
+        let is_greater = |other: &Record| held.is_none_or(|held| Order::of(other, now) > Order::of(&held, now));
+        let greater = looked.found.filter(|(record, _)| is_greater(record)).map(|(_, tier)| tier);
+        let why = format!("{}{}", self.why(course, greater.as_ref(), !looked.failed.is_empty()), why_stale(&outcome));
+        Serves { record, outcome, why }
+    }
+
+    /// Why a reader gets what it gets: on this course, where this tier has a greater value than memory.
+    fn why(&self, course: Option<Course>, greater: Option<&TierName>, some_failed: bool) -> String {
+        match (course, greater) {
+            (None, None) if some_failed => "no tier that answered has a live value, and some did not answer".to_owned(),
+            (None, None) => "no tier has a live value".to_owned(),
+            (None, Some(tier)) => format!("memory has nothing; of what the tiers hold, that of {tier} is the greatest"),
+            (Some(Course::Answer(_)), None) => "memory has it, and no tier has a greater one".to_owned(),
+            (Some(Course::Answer(_)), Some(tier)) => {
+                format!("memory has it; {tier} has a greater one, which the next look takes up")
+            }
+            (Some(Course::MakeSure), greater) => {
+                let missed = self.degraded().map_or_else(String::new, |degraded| format!(" ({})", degraded.why));
+                let found = greater.map_or_else(|| "memory".to_owned(), ToString::to_string);
+                format!("changes may be missed{missed}, so all tiers are asked first; {found} has the greatest value")
+            }
+        }
+    }
+}
+
+/// More on why it is stale.
+fn why_stale(outcome: &ReadOutcome) -> &'static str {
+    match outcome {
+        ReadOutcome::Stale { why: StaleWhy::Revalidating, .. } => "; it is due for another look, which a read begins",
+        ReadOutcome::Stale { why: StaleWhy::NotRenewed, .. } => "; it is past its freshness and served as stale",
+        ReadOutcome::Stale { why: StaleWhy::TierFailed, .. } => "; a tier that may have a newer one did not answer",
+        ReadOutcome::Hit { .. } | ReadOutcome::Miss | ReadOutcome::Unavailable { .. } => "",
     }
 }

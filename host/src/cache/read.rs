@@ -16,6 +16,7 @@ use super::mend::{Lack, Remedy};
 use super::{Cache, Change};
 use crate::record::{Key, Order, ReadOutcome, Record, StaleWhy, TierName, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;
+use crate::tier::memory::Hit;
 use crate::tier::{Found, Tier};
 
 /// Keys that a tier is asked for in one call, under one deadline.
@@ -44,6 +45,15 @@ pub struct Refreshed {
     pub moved: bool,
 }
 
+/// How a reader is answered whose value is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// With what the tiers below have, too: it may have been overtaken.
+    MakeSure,
+    /// At once, fresh or stale for this reason. With [`StaleWhy::Revalidating`] a flight looks below meanwhile.
+    Answer(Option<StaleWhy>),
+}
+
 /// A tier's answer about one key.
 pub(super) enum Answer {
     Failed,
@@ -61,16 +71,16 @@ impl Cache {
     pub async fn get(self: &Arc<Self>, key: &Key) -> Read {
         let now = Time::now();
         match self.memory.hit(key, now) {
-            Some(hit) if self.is_suspect(&hit, now) => self.made_sure(key, hit.record).await,
-            Some(hit) => {
-                let outcome = if hit.is_due && !self.tiers.is_empty() {
-                    self.take_off(key);
-                    self.in_memory(Some(StaleWhy::Revalidating))
-                } else {
-                    self.in_memory((!hit.record.is_fresh(now)).then_some(StaleWhy::NotRenewed))
-                };
-                Read { record: Some(hit.record), outcome }
-            }
+            Some(hit) => match self.course(&hit, now) {
+                Course::MakeSure => self.made_sure(key, hit.record).await,
+                Course::Answer(stale) => {
+                    if stale == Some(StaleWhy::Revalidating) {
+                        self.take_off(key);
+                    }
+                    self.count_hit(stale);
+                    Read { record: Some(hit.record), outcome: self.in_memory(stale) }
+                }
+            },
             None => {
                 let read = self.from_below(key).await;
                 if read.record.is_none() {
@@ -82,19 +92,29 @@ impl Cache {
         }
     }
 
-    /// The outcome of a read that memory answered, fresh or stale for this reason; counted.
-    fn in_memory(&self, stale: Option<StaleWhy>) -> ReadOutcome {
+    /// How a reader is answered who hits this in memory.
+    pub(super) fn course(&self, hit: &Hit, now: Time) -> Course {
+        if self.is_suspect(hit, now) {
+            Course::MakeSure
+        } else if hit.is_due && !self.tiers.is_empty() {
+            Course::Answer(Some(StaleWhy::Revalidating))
+        } else {
+            Course::Answer((!hit.record.is_fresh(now)).then_some(StaleWhy::NotRenewed))
+        }
+    }
+
+    /// The outcome of a read that memory answered, fresh or stale for this reason.
+    pub(super) fn in_memory(&self, stale: Option<StaleWhy>) -> ReadOutcome {
         let tier = self.memory.name().clone();
         match stale {
-            None => {
-                self.counters.hit.increment(1);
-                ReadOutcome::Hit { tier }
-            }
-            Some(why) => {
-                self.counters.stale.increment(1);
-                ReadOutcome::Stale { tier, why }
-            }
+            None => ReadOutcome::Hit { tier },
+            Some(why) => ReadOutcome::Stale { tier, why },
         }
+    }
+
+    fn count_hit(&self, stale: Option<StaleWhy>) {
+        let counter = if stale.is_none() { &self.counters.hit } else { &self.counters.stale };
+        counter.increment(1);
     }
 
     /// What memory holds, without a look below.
@@ -266,20 +286,7 @@ impl Cache {
         failed: Vec<(TierName, String)>,
         lacks: &mut Vec<Lack>,
     ) -> Refreshed {
-        let known = self.memory.get(key).map(|record| (record, None));
-        let found = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
-            Answer::Value(record) => Some((record.clone(), at)),
-            _ => None,
-        });
-        // A value older than a delete is not brought back by a late look.
-        let below = found.chain(bridged).filter(|(record, _)| !self.is_deleted(key, record.version));
-        let below = below.map(|(record, at)| (record, Some(at)));
-        let greatest = known.into_iter().chain(below).max_by(|(a, _), (b, _)| {
-            let order = Order::of(a, now).cmp(&Order::of(b, now));
-            // Of equals the one in memory stays, unless its life was prolonged below.
-            order.then_with(|| a.lifetime_end.cmp(&b.lifetime_end))
-        });
-        let Some((record, place)) = greatest.filter(|(record, _)| record.is_live(now)) else {
+        let Some((record, place)) = self.greatest(key, now, self.memory.get(key), seen, bridged) else {
             return Refreshed { found: None, failed, moved: false };
         };
         let adopted = place.is_some() && self.adopt(key, &record, now);
@@ -304,8 +311,37 @@ impl Cache {
             };
             lacks.push(Lack { key: key.clone(), tier: at, remedy });
         }
-        let tier = place.map_or_else(|| TierName::new(MEMORY), |at| self.tiers[at].name().clone());
-        Refreshed { found: Some((record, tier)), failed, moved: adopted || lacks.len() > before }
+        Refreshed { found: Some((record, self.name_of(place))), failed, moved: adopted || lacks.len() > before }
+    }
+
+    /// The greatest live value of what memory holds, the tiers answered and the bridge copied, and the number of its tier;
+    /// none for memory.
+    pub(super) fn greatest(
+        &self,
+        key: &Key,
+        now: Time,
+        held: Option<Arc<Record>>,
+        seen: &[Answer],
+        bridged: Option<BridgeCopy>,
+    ) -> Option<(Arc<Record>, Option<usize>)> {
+        let found = seen.iter().enumerate().filter_map(|(at, answer)| match answer {
+            Answer::Value(record) => Some((record.clone(), at)),
+            _ => None,
+        });
+        // A value older than a delete is not brought back by a late look.
+        let below = found.chain(bridged).filter(|(record, _)| !self.is_deleted(key, record.version));
+        let below = below.map(|(record, at)| (record, Some(at)));
+        let greatest = held.map(|record| (record, None)).into_iter().chain(below).max_by(|(a, _), (b, _)| {
+            let order = Order::of(a, now).cmp(&Order::of(b, now));
+            // Of equals the one in memory stays, unless its life was prolonged below.
+            order.then_with(|| a.lifetime_end.cmp(&b.lifetime_end))
+        });
+        greatest.filter(|(record, _)| record.is_live(now))
+    }
+
+    /// The name of the tier of this number; without one, of memory.
+    pub(super) fn name_of(&self, place: Option<usize>) -> TierName {
+        place.map_or_else(|| TierName::new(MEMORY), |at| self.tiers[at].name().clone())
     }
 
     /// Takes note of tiers that hold what was deleted: it was written late, or the delete never reached them. That is as good as
@@ -357,7 +393,7 @@ impl Cache {
 
 /// What a gateway noted beside a value in one tier holds for the same bytes in another, which keeps no notes that others can
 /// read: so every gateway knows their version alike.
-fn share_notes(answers: &mut [Result<Vec<Option<Found>>, String>], keys: usize) {
+pub(super) fn share_notes(answers: &mut [Result<Vec<Option<Found>>, String>], keys: usize) {
     if answers.len() < 2 {
         return;
     }

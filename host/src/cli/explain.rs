@@ -34,6 +34,9 @@ fn write(out: &mut String, explained: &Value) -> std::fmt::Result {
     let serves = &explained["serves"];
     writeln!(out, "{}", word(&explained["key"]))?;
     write!(out, "  a reader gets: {}", word(&serves["outcome"]))?;
+    if let Some(why) = serves["stale_why"].as_str() {
+        write!(out, ", {why},")?;
+    }
     if let Some(tier) = serves["tier"].as_str() {
         write!(out, " from {tier}")?;
     }
@@ -44,6 +47,7 @@ fn write(out: &mut String, explained: &Value) -> std::fmt::Result {
     if let Some(floor) = explained["deleted_up_to"].as_u64() {
         writeln!(out, "  deleted: values up to version {floor} do not come back")?;
     }
+    load(out, &explained["load"])?;
     writeln!(out, "  policy {}", word(&explained["policy"]["pattern"]))?;
     for place in list(&explained["tiers"]) {
         tier(out, place)?;
@@ -58,6 +62,29 @@ fn write(out: &mut String, explained: &Value) -> std::fmt::Result {
         writeln!(out, "  quarantined {id} in {tier}: {} bytes; {error}", entry["bytes"])?;
     }
     Ok(())
+}
+
+/// The source of the key, and which gateway has the turn to load it.
+fn load(out: &mut String, load: &Value) -> std::fmt::Result {
+    if load.is_null() {
+        return Ok(());
+    }
+    let lease = &load["lease"];
+    let tier = word(&lease["tier"]);
+    write!(out, "  loaded by source {}; lease: ", word(&load["source"]))?;
+    match word(&lease["state"]) {
+        "held" => {
+            let own = if lease["own"] == true { " (this one)" } else { "" };
+            write!(out, "held in {tier} by gateway {}{own}", word(&lease["gateway"]))?;
+            if !lease["ttl_seconds"].is_null() {
+                write!(out, " for another {}", span(&lease["ttl_seconds"]))?;
+            }
+            writeln!(out)
+        }
+        "free" => writeln!(out, "nobody holds it in {tier}"),
+        "unknown" => writeln!(out, "{tier} did not tell: {}", word(&lease["why"])),
+        _ => writeln!(out, "none, for no tier is a store that gateways share leases in"),
+    }
 }
 
 fn tier(out: &mut String, place: &Value) -> std::fmt::Result {

@@ -1,4 +1,4 @@
-//! `GET /api/admin/explain/{key}`: all that is known of a key, and what a reader would get.
+//! `GET /api/admin/explain/{key}`: all that is known of a key, who loads it, and what a reader would get.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -7,16 +7,19 @@ use super::respond::{self, Answer, Refusal};
 use super::{App, cache_api, quarantine_api, recovery_api};
 use crate::cache::{Explanation, Holds, Place, Serves, What, Written};
 use crate::record::{Origin, ReadOutcome, Record, Time};
+use crate::source::Load;
+use crate::tier::{Holder, LeaseStanding, canary};
 
 pub(super) const PREFIX: &str = "/api/admin/explain/";
 
 /// Explains the key in the path.
 pub(super) async fn get(app: &App, path: &str) -> Result<Answer, Refusal> {
     let key = cache_api::key(path)?;
-    Ok(respond::json(StatusCode::OK, &explained(&app.cache.explain(&key).await)))
+    let (explanation, load) = tokio::join!(app.cache.explain(&key), app.sources.load(&key));
+    Ok(respond::json(StatusCode::OK, &explained(&explanation, load.as_ref())))
 }
 
-fn explained(explanation: &Explanation) -> Value {
+fn explained(explanation: &Explanation, load: Option<&Load>) -> Value {
     let Explanation { key, at, policy, floor, tiers, writes, quarantined, serves } = explanation;
     json!({
         "key": key.as_str(),
@@ -31,10 +34,29 @@ fn explained(explanation: &Explanation) -> Value {
         },
         "deleted_up_to": floor.map(|floor| floor.0),
         "serves": self::serves(serves, *at),
+        "load": load.map(self::load),
         "tiers": tiers.iter().map(|place| self::place(place, *at)).collect::<Vec<_>>(),
         "writes": writes.iter().map(|write| written(write, *at)).collect::<Vec<_>>(),
         "quarantined": quarantined.iter().map(quarantine_api::entry).collect::<Vec<_>>(),
     })
+}
+
+/// The load from the source of the key, and the lease by which gateways take turns at it.
+fn load(load: &Load) -> Value {
+    let Load { source, is_loading, lease } = load;
+    let lease = match lease {
+        LeaseStanding::Held(tier, Holder { gateway, remaining }) => json!({
+            "state": "held",
+            "tier": tier.as_str(),
+            "gateway": gateway,
+            "own": gateway == canary::gateway(),
+            "ttl_seconds": remaining.map(|remaining| remaining.as_secs_f64()),
+        }),
+        LeaseStanding::Free(tier) => json!({ "state": "free", "tier": tier.as_str() }),
+        LeaseStanding::Unknown(tier, why) => json!({ "state": "unknown", "tier": tier.as_str(), "why": why }),
+        LeaseStanding::NoStore => json!({ "state": "no_store" }),
+    };
+    json!({ "source": &**source, "loading": is_loading, "lease": lease })
 }
 
 fn serves(serves: &Serves, now: Time) -> Value {
@@ -44,7 +66,11 @@ fn serves(serves: &Serves, now: Time) -> Value {
         "value": serves.record.as_deref().map(|value| record(value, None, now)),
     });
     match &serves.outcome {
-        ReadOutcome::Hit { tier } | ReadOutcome::Stale { tier, .. } => told["tier"] = tier.as_str().into(),
+        ReadOutcome::Hit { tier } => told["tier"] = tier.as_str().into(),
+        ReadOutcome::Stale { tier, why } => {
+            told["tier"] = tier.as_str().into();
+            told["stale_why"] = why.as_str().into();
+        }
         ReadOutcome::Unavailable { failed } => {
             let failed = failed.iter().map(|(tier, why)| (tier.to_string(), Value::from(why.clone())));
             told["failed"] = Value::Object(failed.collect());

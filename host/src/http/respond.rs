@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::negotiate::{self, encoding};
 use crate::cache::Verdict;
 use crate::market::Snapshot;
-use crate::record::{ReadOutcome, Record, StaleWhy, Time};
+use crate::record::{ReadOutcome, Record, Time};
 
 /// What every handler answers.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -154,11 +154,7 @@ pub(super) fn read_status(
         ReadOutcome::Hit { tier } if is_degraded => format!("tiergate; hit; ttl={ttl}; detail=\"{tier}; degraded\""),
         ReadOutcome::Hit { tier } => format!("tiergate; hit; ttl={ttl}; detail={tier}"),
         ReadOutcome::Stale { tier, why } => {
-            let why = match why {
-                StaleWhy::Revalidating => "revalidating",
-                StaleWhy::NotRenewed => "stale",
-                StaleWhy::TierFailed => "tier-failed",
-            };
+            let why = why.as_str();
             let degraded = if is_degraded { "; degraded" } else { "" };
             format!("tiergate; hit; ttl={ttl}; detail=\"{tier}; {why}{degraded}\"")
         }

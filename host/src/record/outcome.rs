@@ -109,6 +109,19 @@ pub enum StaleWhy {
     TierFailed,
 }
 
+// === impl StaleWhy ===
+
+impl StaleWhy {
+    /// The word in headers and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Revalidating => "revalidating",
+            Self::NotRenewed => "stale",
+            Self::TierFailed => "tier-failed",
+        }
+    }
+}
+
 // === impl TierName ===
 
 impl TierName {

@@ -36,6 +36,7 @@ pub use state::History;
 
 use crate::cache::Cache;
 use crate::record::{Key, Time};
+use crate::tier::LeaseStanding;
 use fetch::Fetcher;
 pub(crate) use fetch::{native_tls, tls};
 use origin::Origin;
@@ -59,6 +60,17 @@ pub struct SourceState {
     pub not_before: Time,
     /// How long its last good answer took; zero when there was none.
     pub cost: Duration,
+}
+
+/// How the load of a key from its source stands.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The operator's name for the source.
+    pub source: Arc<str>,
+    /// Whether this gateway is loading it.
+    pub is_loading: bool,
+    /// Which gateway has the turn.
+    pub lease: LeaseStanding,
 }
 
 /// A source as an operator sees it.
@@ -148,6 +160,11 @@ impl Sources {
     /// The source of `key`.
     pub fn of(&self, key: &Key) -> Option<SourceState> {
         self.by_key.get(key).map(|source| source.summary())
+    }
+
+    /// How the load of `key` stands, if it has a source.
+    pub async fn load(&self, key: &Key) -> Option<Load> {
+        Some(self.by_key.get(key)?.load().await)
     }
 
     /// Asks the origin of `key`, unless it is too soon, and writes its answer into the cache. Who comes while a fetch is

@@ -15,7 +15,7 @@ use super::error::SourceError;
 use super::fetch::{Fetched, Fetcher, Held};
 use super::origin::Origin;
 use super::state::{Begun, State, Transition};
-use super::{SourceState, SourceStatus};
+use super::{Load, SourceState, SourceStatus};
 use crate::cache::{AsOf, Cache, Put, PutOptions, Verdict};
 use crate::record::{Key, Time, Version};
 use crate::telemetry::metrics;
@@ -145,7 +145,7 @@ impl Source {
             return self.not_yet(until);
         }
         // Efficiency alone: which answer counts is decided by its order, whoever fetches it.
-        let lease = self.cache.lease(format!("source:{}", self.name), self.timeout + LEASE_MORE).await;
+        let lease = self.cache.lease(self.lease_name(), self.timeout + LEASE_MORE).await;
         // What was there before the load is told from what comes during it.
         let there = self.look().await;
         let elsewhere = self.fetched_elsewhere();
@@ -247,6 +247,16 @@ impl Source {
             }
             _ => {}
         }
+    }
+
+    /// Whose turn it is to load it, of all gateways.
+    pub async fn load(&self) -> Load {
+        let is_loading = self.progress().under_way().is_some();
+        Load { source: self.name.clone(), is_loading, lease: self.cache.lease_standing(&self.lease_name()).await }
+    }
+
+    fn lease_name(&self) -> String {
+        format!("source:{}", self.name)
     }
 
     /// As the warmer is told.

@@ -96,6 +96,16 @@ fn size(key: &Key, record: &Record) -> usize {
     ENTRY_OVERHEAD_BYTES + key.as_str().len() + record.bytes.len() + foreign + repairs
 }
 
+// === impl Entry ===
+
+impl Entry {
+    fn hit(&self, now: Time) -> Option<Hit> {
+        let is_due = now.micros() >= self.look_at.load(Relaxed);
+        let looked_at = Time::from_micros(self.looked_at.load(Relaxed));
+        self.record.is_live(now).then(|| Hit { record: self.record.clone(), is_due, looked_at })
+    }
+}
+
 // === impl Memory ===
 
 impl Memory {
@@ -125,13 +135,14 @@ impl Memory {
     /// The live record of `key`, for a reader: it counts as a hit.
     pub fn hit(&self, key: &Key, now: Time) -> Option<Hit> {
         let entry = self.entries.get(key)?;
-        if !entry.record.is_live(now) {
-            return None;
-        }
+        let hit = entry.hit(now)?;
         entry.hits.fetch_add(1, Relaxed);
-        let is_due = now.micros() >= entry.look_at.load(Relaxed);
-        let looked_at = Time::from_micros(entry.looked_at.load(Relaxed));
-        Some(Hit { record: entry.record.clone(), is_due, looked_at })
+        Some(hit)
+    }
+
+    /// What a reader would [`hit`](Self::hit) now; it counts as nothing.
+    pub fn would_hit(&self, key: &Key, now: Time) -> Option<Hit> {
+        self.entries.peek(key)?.hit(now)
     }
 
     /// Notes that the tiers below were asked for `key` at `now`, and need not be asked again before `next`.

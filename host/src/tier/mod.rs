@@ -33,7 +33,7 @@ pub use self::hear::{Announced, Hear};
 pub use self::memcached::Memcached;
 pub use self::memory::Memory;
 pub use self::redis::Redis;
-pub use self::shared::{Lease, Leases, Logged, Shared, is_lease};
+pub use self::shared::{Holder, Lease, LeaseStanding, Leases, Logged, Shared, is_lease};
 
 /// Rounds of read, compare and set before a write that always lost the race is given up.
 pub const CAS_ROUNDS_MAX: usize = 4;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{Tier, TierError};
-use crate::record::{Key, Time};
+use crate::record::{Key, TierName, Time};
 
 /// What stands before the name of a lease in the key under which a store holds it, with its owner as the value. These keys are
 /// the gateways' own: they have no values for anybody, and nobody is to write them.
@@ -22,6 +22,9 @@ pub trait Leases: Send + Sync {
 
     /// Gives the lease of this name back, if this gateway holds it.
     async fn release(&self, name: &str) -> Result<(), TierError>;
+
+    /// Who holds the lease of this name, if anybody does.
+    async fn holder(&self, name: &str) -> Result<Option<Holder>, TierError>;
 }
 
 /// A log that every gateway appends to and reads in the same order.
@@ -51,6 +54,28 @@ pub struct Logged {
     pub body: Bytes,
 }
 
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The name of the gateway: see [`gateway`](super::canary::gateway).
+    pub gateway: String,
+    /// For how long still, unless it prolongs it; `None` where it does not end by itself.
+    pub remaining: Option<Duration>,
+}
+
+/// How a lease stands.
+#[derive(Clone, Debug)]
+pub enum LeaseStanding {
+    /// Somebody holds it, in this tier.
+    Held(TierName, Holder),
+    /// Nobody does.
+    Free(TierName),
+    /// The tier did not answer, and why.
+    Unknown(TierName, String),
+    /// No tier has leases.
+    NoStore,
+}
+
 /// A lease that is held until it is dropped, or this process dies and its time is over. It spares work and decides nothing:
 /// where none can be had, the work is done without.
 #[derive(Default)]
@@ -59,12 +84,9 @@ pub struct Lease(Option<(Arc<dyn Tier>, String)>);
 // === impl Lease ===
 
 impl Lease {
-    /// Takes the lease of this name in the first of `tiers` that has leases; one that has a log, too, goes first, because it
-    /// keeps what it is told. `None` where another gateway holds it.
+    /// Takes the lease of this name in the first of `tiers` that has leases; `None` where another gateway holds it.
     pub async fn take(tiers: &[Arc<dyn Tier>], name: String, span: Duration) -> Option<Self> {
-        let with_log = tiers.iter().filter(|tier| tier.shared().is_some());
-        let able = with_log.chain(tiers).find_map(|tier| Some((tier, tier.leases()?)));
-        let Some((tier, leases)) = able else { return Some(Self::default()) };
+        let Some((tier, leases)) = able(tiers) else { return Some(Self::default()) };
         match leases.lease(&name, span).await {
             Ok(true) => Some(Self(Some((tier.clone(), name)))),
             Ok(false) => None,
@@ -74,6 +96,23 @@ impl Lease {
             }
         }
     }
+
+    /// How the lease of this name stands in the first of `tiers` that has leases. Asking changes nothing.
+    pub async fn standing(tiers: &[Arc<dyn Tier>], name: &str) -> LeaseStanding {
+        let Some((tier, leases)) = able(tiers) else { return LeaseStanding::NoStore };
+        let tier = tier.name().clone();
+        match leases.holder(name).await {
+            Ok(Some(holder)) => LeaseStanding::Held(tier, holder),
+            Ok(None) => LeaseStanding::Free(tier),
+            Err(error) => LeaseStanding::Unknown(tier, error.to_string()),
+        }
+    }
+}
+
+/// The first of `tiers` that has leases; one that has a log, too, goes first, because it keeps what it is told.
+fn able(tiers: &[Arc<dyn Tier>]) -> Option<(&Arc<dyn Tier>, &dyn Leases)> {
+    let with_log = tiers.iter().filter(|tier| tier.shared().is_some());
+    with_log.chain(tiers).find_map(|tier| Some((tier, tier.leases()?)))
 }
 
 impl Drop for Lease {

@@ -28,12 +28,12 @@ pub(super) use neighbours::Neighbours;
 use super::flight::landed;
 use super::history::What;
 use super::mend::PUT_BACK_EVERY;
-use super::read::{KEYS_AT_ONCE, MEMORY};
+use super::read::KEYS_AT_ONCE;
 use super::{Cache, Change, Read, Refreshed};
-use crate::record::{DeleteOutcome, Key, ReadOutcome, Record, StaleWhy, TierName, Time, Version};
+use crate::record::{DeleteOutcome, Key, Record, StaleWhy, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::memory::Hit;
-use crate::tier::{Announced, Hear, Lease, Tier};
+use crate::tier::{Announced, Hear, Lease, LeaseStanding, Tier};
 
 /// Keys per second that are looked at again after changes were missed.
 const KEYS_PER_SECOND: u32 = 4_000;
@@ -137,6 +137,11 @@ impl Cache {
     /// Takes the lease of this name, so that of all gateways one does what it stands for; `None` where another has it.
     pub async fn lease(&self, name: String, span: Duration) -> Option<Lease> {
         Lease::take(&self.tiers, name, span).await
+    }
+
+    /// How that lease stands.
+    pub async fn lease_standing(&self, name: &str) -> LeaseStanding {
+        Lease::standing(&self.tiers, name).await
     }
 
     fn hint(&self, key: Key) {
@@ -317,16 +322,20 @@ impl Cache {
     pub(super) async fn made_sure(self: &Arc<Self>, key: &Key, held: Arc<Record>) -> Read {
         let arrival = self.take_off(key);
         let refreshed = tokio::time::timeout(self.deadline * 2, landed(arrival)).await.ok().flatten();
-        let stale = |why| ReadOutcome::Stale { tier: TierName::new(MEMORY), why };
-        let read = match refreshed.as_deref() {
-            Some(refreshed) if refreshed.failed.is_empty() => self.landed(refreshed),
-            Some(refreshed) => {
-                let found = refreshed.found.as_ref().map_or(&held, |(record, _)| record);
-                Read { record: Some(found.clone()), outcome: stale(StaleWhy::TierFailed) }
-            }
-            None => Read { record: Some(held), outcome: stale(StaleWhy::TierFailed) },
-        };
+        let read = self.sure(held, refreshed.as_deref());
         metrics::read(&read.outcome);
         read
+    }
+
+    /// The answer of a suspect value and of what a look below brought, if it ended in time.
+    pub(super) fn sure(&self, held: Arc<Record>, refreshed: Option<&Refreshed>) -> Read {
+        match refreshed {
+            Some(refreshed) if refreshed.failed.is_empty() => self.landed(refreshed),
+            _ => {
+                let found = refreshed.and_then(|refreshed| refreshed.found.as_ref());
+                let record = found.map_or(held, |(record, _)| record.clone());
+                Read { record: Some(record), outcome: self.in_memory(Some(StaleWhy::TierFailed)) }
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Builder, Cache, Change, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Limits, Policy,
-    TierTtls,
+    Read, Serves, TierTtls,
 };
 use crate::record::{
     DeleteOutcome, Digest, Key, Kind, ReadOutcome, Record, StaleWhy, TierName, Time, Version, WriteOutcome,
@@ -171,6 +171,40 @@ async fn a_value_that_is_due_is_served_at_once_while_one_flight_looks_below() {
     }
     asked(&tier, 2).await;
     assert_eq!(tier.reads.load(Ordering::SeqCst), 2);
+}
+
+/// What is explained that a reader gets, and what one gets then.
+async fn explained_and_read(cache: &Arc<Cache>) -> (Serves, Read) {
+    let explained = cache.explain(&key()).await.serves;
+    (explained, cache.get(&key()).await)
+}
+
+#[tokio::test]
+async fn a_reader_gets_what_is_explained_of_a_value_that_is_due_or_that_may_have_been_overtaken() {
+    for (memory, is_degraded, why) in [(0, false, "is due for another look"), (60, true, "changes may be missed")] {
+        let (cache, tier) = cache(Duration::from_secs(memory));
+        tier.gate.add_permits(10);
+        assert!(matches!(cache.get(&key()).await.outcome, ReadOutcome::Hit { .. }));
+        if is_degraded {
+            cache.mode.missed("something".to_owned());
+        }
+        let (explained, read) = explained_and_read(&cache).await;
+        assert_eq!(format!("{:?}", explained.outcome), format!("{:?}", read.outcome));
+        assert_eq!(explained.record.map(|record| record.version), read.record.map(|record| record.version));
+        assert!(explained.why.contains(why), "{}", explained.why);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_value_is_explained_as_it_is_read_when_its_tier_does_not_answer() {
+    let (cache, tier) = cache(Duration::from_secs(60));
+    tier.gate.add_permits(1);
+    assert!(cache.get(&key()).await.record.is_some());
+    cache.mode.missed("something".to_owned());
+    let (explained, read) = explained_and_read(&cache).await;
+    assert!(matches!(explained.outcome, ReadOutcome::Stale { why: StaleWhy::TierFailed, .. }), "{explained:?}");
+    assert_eq!(format!("{:?}", explained.outcome), format!("{:?}", read.outcome));
+    assert!(explained.why.contains("something") && explained.why.contains("did not answer"), "{}", explained.why);
 }
 
 #[tokio::test(start_paused = true)]

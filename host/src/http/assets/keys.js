@@ -50,12 +50,24 @@ function written({ ago_seconds: ago, from, write, tiers }) {
   return [`${span(ago)} ago`, from, what, outcomes.join("; ") || "no tier was asked"];
 }
 
+function loaded({ source, lease }) {
+  const standing = {
+    held: () => `held in ${lease.tier} by gateway ${lease.gateway}${lease.own ? " (this one)" : ""} for another ${span(lease.ttl_seconds)}`,
+    free: () => `nobody holds it in ${lease.tier}`,
+    unknown: () => `${lease.tier} did not tell: ${lease.why}`,
+    no_store: () => "none, for no tier is a store that gateways share leases in",
+  }[lease.state]();
+  return `Loaded by source ${source}; lease: ${standing}.`;
+}
+
 function show(explained) {
-  const { key, serves, tiers, writes, quarantined } = explained;
+  const { key, serves, load, tiers, writes, quarantined } = explained;
+  const stale = serves.stale_why ? `, ${serves.stale_why},` : "";
   const from = serves.tier ? ` from ${serves.tier}` : "";
   const parts = [
     element("h3", key, "code"),
-    element("p", `A reader gets: ${serves.outcome}${from}. ${serves.why}.`),
+    element("p", `A reader gets: ${serves.outcome}${stale}${from}. ${serves.why}.`),
+    ...(load ? [element("p", loaded(load))] : []),
     table(`What every tier holds of ${key}`, ["Tier", "Holds", "Standing", "Written by", "Schema"], tiers.map(place)),
     element("h3", "Last writes"),
   ];

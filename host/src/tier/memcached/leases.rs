@@ -12,7 +12,7 @@ use super::connection::{Connection, Stored};
 use super::pool::Conversation;
 use super::{EXPIRY_PAST, Memcached, expiry};
 use crate::record::{Key, Time};
-use crate::tier::shared::{LEASE_PREFIX, Leases};
+use crate::tier::shared::{Holder, LEASE_PREFIX, Leases};
 use crate::tier::{TierError, canary};
 
 /// The value of a lease that this gateway holds.
@@ -53,6 +53,18 @@ impl Memcached {
         conversation.complete();
         Ok(())
     }
+
+    async fn lease_holder(&self, key: &Key) -> Result<Option<Holder>, TierError> {
+        let mut conversation = Conversation::begin(&self.pool).await?;
+        let item = conversation.items(std::slice::from_ref(key), true, self.value_bytes_max()).await?.pop().flatten();
+        conversation.complete();
+        // One that was given back may be there, empty, for another moment.
+        let held = item.filter(|item| !item.value.is_empty());
+        Ok(held.map(|item| Holder {
+            gateway: String::from_utf8_lossy(&item.value).into_owned(),
+            remaining: item.remaining,
+        }))
+    }
 }
 
 #[async_trait]
@@ -65,5 +77,10 @@ impl Leases for Memcached {
     async fn release(&self, name: &str) -> Result<(), TierError> {
         let key = key_of(name)?;
         self.breakers.write.call(self.within(self.end_lease(&key))).await
+    }
+
+    async fn holder(&self, name: &str) -> Result<Option<Holder>, TierError> {
+        let key = key_of(name)?;
+        self.breakers.read.call(self.within(self.lease_holder(&key))).await
     }
 }

@@ -13,14 +13,17 @@ use tokio::time::{sleep, timeout};
 use super::feed::{READ_WAIT, RECONNECT_AFTER, SILENCE_MAX};
 use super::link::tier_error;
 use super::stream::{Follower, Stream};
-use super::{Redis, millis};
+use super::{Redis, millis, remaining};
 use crate::record::Time;
 use crate::telemetry::metrics;
-use crate::tier::TierError;
-use crate::tier::shared::{LEASE_PREFIX, Leases, Logged, Shared};
+use crate::tier::shared::{Holder, LEASE_PREFIX, Leases, Logged, Shared};
+use crate::tier::{TierError, canary};
 
 /// The log of signals. What is in it is what a gateway that starts can still learn.
 const SIGNALS: Stream = Stream { name: "tiergate:signals", count: "tiergate:signals:count", kept: 50_000 };
+
+/// What stands between the gateway's name and the tier's own in the text of a lease's owner.
+const OWNER_PARTED: char = '/';
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("signals.lua")));
 static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
@@ -54,6 +57,11 @@ impl Redis {
             }
         }
         Ok(())
+    }
+
+    /// Who holds the leases that this tier takes: the gateway, for people, and what tells this tier from another one in it.
+    fn owner(&self) -> String {
+        format!("{}{OWNER_PARTED}{}", canary::gateway(), self.gateway)
     }
 
     fn logged(&self, entry: &StreamId) -> Option<Logged> {
@@ -99,16 +107,36 @@ impl Shared for Redis {
 impl Leases for Redis {
     async fn lease(&self, name: &str, span: Duration) -> Result<bool, TierError> {
         let mut lease = LEASE.prepare_invoke();
-        lease.key(format!("{LEASE_PREFIX}{name}")).arg(&self.gateway).arg(millis(span));
+        lease.key(lease_key(name)).arg(self.owner()).arg(millis(span));
         let held = self.ask(self.until(), async |mut connection| lease.invoke_async::<bool>(&mut connection).await);
         held.await.map_err(|unanswered| unanswered.error)
     }
 
     async fn release(&self, name: &str) -> Result<(), TierError> {
         let mut release = RELEASE.prepare_invoke();
-        release.key(format!("{LEASE_PREFIX}{name}")).arg(&self.gateway);
+        release.key(lease_key(name)).arg(self.owner());
         let released =
             self.ask(self.until(), async |mut connection| release.invoke_async::<u64>(&mut connection).await);
         released.await.map(drop).map_err(|unanswered| unanswered.error)
     }
+
+    async fn holder(&self, name: &str) -> Result<Option<Holder>, TierError> {
+        let key = lease_key(name);
+        let mut both = redis::pipe();
+        // At one moment: it may end between the two.
+        both.atomic().get(&key).pttl(&key);
+        type Held = (Option<String>, i64);
+        let held = self.ask(self.until(), async |mut connection| both.query_async::<Held>(&mut connection).await);
+        let (owner, left) = held.await.map_err(|unanswered| unanswered.error)?;
+        Ok(owner.map(|owner| Holder { gateway: gateway_of(&owner).to_owned(), remaining: remaining(left) }))
+    }
+}
+
+fn lease_key(name: &str) -> String {
+    format!("{LEASE_PREFIX}{name}")
+}
+
+/// The gateway in the text of an owner.
+fn gateway_of(owner: &str) -> &str {
+    owner.split_once(OWNER_PARTED).map_or(owner, |(gateway, _)| gateway)
 }

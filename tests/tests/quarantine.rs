@@ -5,7 +5,7 @@ use std::process::Command;
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
-use tiergate_tests::{Deployment, Gateway, Reply, binary, eventually, fixture, moved_to_now};
+use tiergate_tests::{Deployment, Gateway, Reply, binary, eventually, fixture, moved_to_now, now_seconds};
 
 const KEY: &str = "analysis:signals";
 const PICKLE: &[u8] = b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x05alert\x94\x8c\x03buy\x94s.";
@@ -29,8 +29,11 @@ async fn delete(gateway: &Gateway, id: &Value) -> Reply {
 #[tokio::test]
 async fn b16_a_pickle_is_kept_with_its_origin_and_removed_by_the_operator_alone() {
     let mut all = Deployment::start().await;
+    let before = now_seconds();
     all.to_memcached.set(KEY, PICKLE, 1, 300).await;
     let entry = entry(&all.gateway, "memcached").await;
+    let [first, last] = ["first_seen", "last_seen"].map(|seen| entry[seen].as_f64().expect("Unix seconds"));
+    assert!(before <= first && first <= last && last <= now_seconds(), "{before}, {entry}");
     assert_eq!((&entry["bytes"], &entry["flags"]), (&json!(PICKLE.len()), &json!(1)), "{entry}");
     assert!(
         entry["head"].as_str().is_some_and(|head| head.starts_with("\\x80\\x04") && head.contains("alert")),
@@ -45,7 +48,9 @@ async fn b16_a_pickle_is_kept_with_its_origin_and_removed_by_the_operator_alone(
     assert_eq!(all.gateway.metric("tiergate_quarantine_entries", &[]).await, 1.0);
     // However often it is looked at, it is one entry, and stays where its producer put it.
     all.looked_again().await;
-    assert_eq!(entries(&all.gateway).await.len(), 1);
+    let kept = entries(&all.gateway).await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0]["first_seen"], entry["first_seen"]);
     assert_eq!(all.to_memcached.get(KEY).await.map(|(_, value)| value).as_deref(), Some(PICKLE));
 
     let deleted = delete(&all.gateway, &entry["id"]).await;

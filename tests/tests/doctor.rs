@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
+use hyper::Method;
 use serde_json::{Value, json};
+use tiergate::plugin::built_in;
 use tiergate_tests::{
     Deployment, Gateway, Memcached, NO_TASKS, PlainRedis, Redis, binary, eventually, fixture, moved_to_now,
 };
@@ -93,6 +95,18 @@ async fn writes_are_verified_all_the_time_and_the_age_grows_while_a_store_is_fro
     assert_eq!(explained["tiers"][0]["holds"], "nothing", "{explained:#}");
 }
 
+/// What the command line says of several gateways, and its exit code.
+async fn doctor(gateways: &[&Gateway]) -> (Option<i32>, Value) {
+    let mut command = Command::new(binary());
+    command.args(["doctor", "--json"]);
+    for gateway in gateways {
+        command.args(["--admin", &format!("http://{}", gateway.admin), "--admin-token-file"]);
+        command.arg(gateway.data_dir().join("admin.token"));
+    }
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("it runs");
+    (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).expect("JSON"))
+}
+
 #[tokio::test]
 async fn gateways_that_share_their_stores_see_each_others_canaries_and_others_do_not() {
     let (memcached, redis, other) = (Memcached::start().await, Redis::start().await, Redis::start().await);
@@ -101,16 +115,6 @@ async fn gateways_that_share_their_stores_see_each_others_canaries_and_others_do
     for gateway in [&a, &b, &apart] {
         fed_again(gateway).await;
     }
-    let doctor = async |gateways: &[&Gateway]| {
-        let mut command = Command::new(binary());
-        command.args(["doctor", "--json"]);
-        for gateway in gateways {
-            command.args(["--admin", &format!("http://{}", gateway.admin), "--admin-token-file"]);
-            command.arg(gateway.data_dir().join("admin.token"));
-        }
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("it runs");
-        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).expect("JSON"))
-    };
     let together = eventually("together they are well", async || {
         let (code, together) = doctor(&[&a, &b]).await;
         (code == Some(0)).then_some(together)
@@ -137,6 +141,82 @@ async fn fed_again(gateway: &Gateway) {
     let reply = gateway.put("analysis:signals", moved_to_now(&fixture("analysis:signals.json"))).await;
     assert!(matches!(reply.status.as_u16(), 200 | 409), "{}", reply.text());
     eventually("it is shown", async || (gateway.get("/readyz").await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_keeps_serving_an_older_value_than_another_is_found_until_both_serve_the_same() {
+    let alone = || Gateway::with().without_tasks();
+    let (older, newer) = tokio::join!(alone().start(), alone().start());
+    fed(&older).await;
+    let payload = moved_to_now(&fixture("analysis:signals.json"));
+    assert_eq!(newer.put("analysis:signals", payload.clone()).await.status, 200);
+    let (code, told) = doctor(&[&newer, &older]).await;
+    let found = named(&told, "values-apart");
+    let place = json!({ "key": "analysis:signals", "gateway": format!("http://{}", older.admin) });
+    assert!(code == Some(1) && found.len() == 1 && found[0]["where"] == place, "{told:#}");
+    let evidence = found[0]["evidence"].as_str().expect("evidence");
+    assert!(evidence.contains(&format!("http://{} serves version ", newer.admin)), "{evidence}");
+    assert_eq!(older.put("analysis:signals", payload).await.status, 200);
+    let (_, told) = doctor(&[&newer, &older]).await;
+    assert_eq!((named(&told, "values-apart").len(), named(&told, "check-not-done").len()), (0, 0), "{told:#}");
+    for wrong in ["served/", "served/x", "served/-1"] {
+        assert_eq!(newer.admin_get(&format!("/api/admin/doctor/{wrong}")).await.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_tier_that_keeps_an_older_value_than_the_others_is_found_until_it_takes_the_newer_one() {
+    let mut all = Deployment::with(NO_TASKS).await;
+    fed(&all.gateway).await;
+    assert_eq!(named(&look(&all.gateway).await, "tiers-apart"), [&Value::Null; 0]);
+    // It answers who reads, and refuses who writes.
+    all.to_redis.set_config("min-replicas-to-write", "1").await;
+    let reply = all.gateway.put("analysis:signals", moved_to_now(&fixture("analysis:signals.json"))).await;
+    assert_eq!((reply.outcome("memcached"), reply.outcome("redis")), ("stored".to_owned(), "queued".to_owned()));
+    let report = look(&all.gateway).await;
+    let found = named(&report, "tiers-apart");
+    assert!(
+        found.len() == 1 && found[0]["where"] == json!({ "key": "analysis:signals", "tier": "redis" }),
+        "{report:#}"
+    );
+    all.to_redis.set_config("min-replicas-to-write", "0").await;
+    eventually("it has the newer one", async || {
+        named(&look(&all.gateway).await, "tiers-apart").is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plugin_on_probation_is_noted_with_its_slot_as_long_as_it_is() {
+    let gateway = Gateway::with().config("[plugins.probation]\nlasts = \"10m\"").start().await;
+    let step = async |step: &str, body: &[u8]| {
+        let path = format!("/api/admin/plugins/warmer/{step}");
+        let reply = gateway.admin_send(Method::POST, &path, body.to_vec().into()).await;
+        assert_eq!(reply.status, 200, "{step}: {}", reply.text());
+    };
+    step("load?config=%7B%7D", built_in("warmer").expect("a built-in plugin")).await;
+    assert_eq!(named(&look(&gateway).await, "plugin-on-probation"), [&Value::Null; 0]);
+    step("use", &[]).await;
+    let report = look(&gateway).await;
+    let found = named(&report, "plugin-on-probation");
+    assert_eq!(found.len(), 1, "{report:#}");
+    assert_eq!((&found[0]["severity"], &found[0]["where"]), (&json!("note"), &json!({ "plugin": "warmer" })));
+    assert_eq!(found[0]["evidence"], "generation 2 serves, 1 runs beside it");
+    step("rollback", &[]).await;
+    assert_eq!(named(&look(&gateway).await, "plugin-on-probation"), [&Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn the_exit_code_is_3_where_the_worst_is_a_warning() {
+    let gateway = Gateway::with().without_tasks().start().await;
+    let text = eventually("the exit code is 3", async || {
+        let (code, text) = gateway.command(&["doctor"]).await;
+        (code == Some(3)).then_some(text)
+    })
+    .await;
+    assert!(text.contains("warning  document-missing: analysis:signals") && text.contains("0 problems, "), "{text}");
+    let (code, told) = doctor(&[&gateway]).await;
+    assert_eq!((code, &told["worst"]), (Some(3), &json!("warning")), "{told:#}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Comparing: which tiers hold other data of a key than another, and keep it.
+//! Comparing: which tiers, memory among them, hold other data of a key than another, and keep it.
 //!
 //! A value that was just written reaches the tiers one after the other, and a lesser one is put back; neither is a divergence.
 //! So what differs is looked at twice, and only a tier that still holds the very same lesser bytes counts.
@@ -12,11 +12,12 @@ use super::Cache;
 use super::mend::PUT_BACK_EVERY;
 use super::read::{Answer, KEYS_AT_ONCE, ask};
 use crate::record::{Digest, Key, Order, TierName, Time};
+use crate::tier::Tier as _;
 
-/// What a tier that holds a lesser value gets until it is looked at again.
-const SETTLED_AFTER: Duration = PUT_BACK_EVERY.saturating_add(Duration::from_millis(500));
+/// What whoever holds a lesser value gets until it is looked at again.
+pub(crate) const SETTLED_AFTER: Duration = PUT_BACK_EVERY.saturating_add(Duration::from_millis(500));
 
-/// A tier that holds other data of a key than another one.
+/// A tier that holds other data of a key than another one. Memory is one of them: it is what readers get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Apart {
     /// The key.
@@ -46,6 +47,11 @@ impl Cache {
         second.into_iter().filter(is_kept).collect()
     }
 
+    /// The order of what memory has of `key`, to be compared with what other gateways serve.
+    pub fn order_of(&self, key: &Key) -> Option<Order> {
+        self.memory.get(key).map(|record| Order::of(&record, Time::now()))
+    }
+
     /// What differs at this moment, in the order of `keys`. A tier that does not answer, or has nothing, does not differ.
     async fn apart_now(&self, keys: &[Key]) -> Vec<Apart> {
         let mut apart = Vec::new();
@@ -61,7 +67,8 @@ impl Cache {
                         _ => None,
                     }
                 });
-                let held: Vec<_> = answered.collect();
+                let served = self.memory.get(key).map(|record| (self.memory.name(), record));
+                let held: Vec<_> = served.into_iter().chain(answered).collect();
                 let Some((greatest, record)) = held.iter().max_by_key(|(_, record)| Order::of(record, now)) else {
                     continue;
                 };

@@ -39,6 +39,7 @@ use tokio::sync::broadcast;
 
 pub use codec::{Codec, DecodeError, Decoded};
 pub use compare::Apart;
+pub(crate) use compare::SETTLED_AFTER;
 pub use explain::{Explanation, Holds, Place, Serves};
 pub use history::{FOREIGN, What, Written};
 pub use owner::{OWNERS_MAX, Owner};

@@ -1,4 +1,5 @@
-//! `tiergate doctor`: asks one gateway or several what is wrong, and whether each sees what the others write.
+//! `tiergate doctor`: asks one gateway or several what is wrong, whether each sees what the others write, and whether all serve
+//! the same.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,13 +11,15 @@ use futures_util::future::join_all;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::Ended;
 use super::admin::{self, Admin};
+use crate::cache::SETTLED_AFTER;
 use crate::client::Client;
 use crate::doctor::gateways::{self, Asked, Sees};
 use crate::doctor::{self, Code, Finding, Place, Report, Severity};
-use crate::record::{Time, Version};
+use crate::record::{Order, Time, Version};
 
 /// Gateways that are asked at once, each about every other.
 const GATEWAYS_MAX: usize = 32;
@@ -53,6 +56,12 @@ struct Seen {
     error: Option<String>,
 }
 
+/// What a gateway serves of a sample.
+#[derive(Deserialize)]
+struct Served {
+    values: BTreeMap<String, Order>,
+}
+
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<Ended> {
     let (count, files) = (args.admins.len(), args.token_files.len());
     ensure!(count <= GATEWAYS_MAX, "{count} gateways are named; at most {GATEWAYS_MAX} can be asked at once");
@@ -65,11 +74,11 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<Ended> {
         let file = args.token_files.get(at).or(args.token_files.first()).cloned();
         clients.push((url.clone(), Admin::at(url.clone(), file).client()?));
     }
-    let mut findings = Vec::new();
+    let asking = join_all(clients.iter().map(|(url, client)| async move { (client, ask(url, client).await) }));
+    // Both take their time: what differs is looked at twice.
+    let (asked, mut findings) = tokio::join!(asking, values(&clients));
     let mut all = Vec::new();
-    for (client, asked) in
-        join_all(clients.iter().map(|(url, client)| async move { (client, ask(url, client).await) })).await
-    {
+    for (client, asked) in asked {
         match asked {
             Ok(asked) => all.push((client, asked)),
             Err(finding) => findings.push(finding),
@@ -101,6 +110,47 @@ async fn ask(url: &str, client: &Client) -> Result<Asked, Finding> {
     let report: Report =
         serde_json::from_slice(&answer.body).map_err(|error| refused(format!("its answer: {error}")))?;
     Ok(Asked { url: url.to_owned(), report, answered })
+}
+
+/// Gateways that serve, and keep serving, lesser values than another one.
+async fn values(clients: &[(String, Client)]) -> Vec<Finding> {
+    if clients.len() < 2 {
+        return Vec::new();
+    }
+    let seed = fastrand::u32(..);
+    let (first, not_done) = served(clients, seed).await;
+    let first = gateways::behind(&first);
+    if first.is_empty() {
+        return not_done;
+    }
+    sleep(SETTLED_AFTER).await;
+    let (second, mut findings) = served(clients, seed).await;
+    findings.extend(gateways::values(&first, &gateways::behind(&second)));
+    findings
+}
+
+/// What each gateway serves of the sample of this seed, and which did not tell. That one does not answer at all is found
+/// otherwise.
+async fn served(clients: &[(String, Client)], seed: u32) -> (Vec<gateways::Serves>, Vec<Finding>) {
+    let path = format!("/api/admin/doctor/served/{seed}");
+    let path = path.as_str();
+    let asking = clients.iter().map(|(_, client)| client.send(Method::GET, path, Bytes::new()));
+    let (mut served, mut not_done) = (Vec::new(), Vec::new());
+    for ((url, _), answer) in clients.iter().zip(join_all(asking).await) {
+        let Ok(answer) = answer else { continue };
+        let told = match answer.status {
+            StatusCode::OK => serde_json::from_slice(&answer.body).map_err(|error| error.to_string()),
+            status => Err(format!("{status}: {}", String::from_utf8_lossy(&answer.body))),
+        };
+        match told {
+            Ok(Served { values }) => served.push(gateways::Serves { url: url.clone(), values }),
+            Err(why) => {
+                let evidence = format!("whether it serves what the others do: {why}");
+                not_done.push(Code::CheckNotDone.at(Place::gateway(url), evidence));
+            }
+        }
+    }
+    (served, not_done)
 }
 
 /// Whether `reader` sees what `writer` wrote to the tiers that others share.

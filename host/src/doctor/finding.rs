@@ -122,6 +122,7 @@ codes! {
     GatewayUnreachable "gateway-unreachable" Problem "does not answer", "start it, or correct `--admin`";
     GatewayRefused "gateway-refused" Problem "does not answer the question", "see its own words; `--admin-token-file` may name another gateway's token";
     GatewaysApart "gateways-apart" Problem "does not see what another gateway wrote", "let all gateways name the same servers in `tiers`";
+    ValuesApart "values-apart" Problem "serves an older value than another gateway, and keeps it", "see `tiergate cache explain` at both";
     GatewayVersions "gateway-versions" Warning "is of another version than the others", "bring all gateways to one version";
     MoreFindings "more-findings" Note "has more findings than are listed", "begin with those that are";
 }

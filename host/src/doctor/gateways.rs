@@ -1,9 +1,11 @@
-//! Several gateways held together: whether each sees what the others write, and whether they are of one time and version.
+//! Several gateways held together: whether each sees what the others write, whether all serve the same, and whether they are
+//! of one time and version.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Code, Finding, Place, Report, span};
-use crate::record::{Time, Version};
+use crate::record::{Order, Time, Version};
 
 /// How far a gateway's clock may be from the one of whoever asks: an answer is some time on its way.
 const CLOCK_APART_MAX: Duration = Duration::from_secs(2);
@@ -17,6 +19,28 @@ pub struct Asked {
     pub report: Report,
     /// When its answer came, by the clock of whoever asked.
     pub answered: Time,
+}
+
+/// What a gateway serves of the keys that are compared.
+#[derive(Clone, Debug)]
+pub struct Serves {
+    /// The URL of its admin listener.
+    pub url: String,
+    /// By key. What it has nothing of is left out.
+    pub values: BTreeMap<String, Order>,
+}
+
+/// A gateway that serves a lesser value of a key than another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The key.
+    pub key: String,
+    /// The URL of its admin listener.
+    pub url: String,
+    /// What it serves.
+    pub serves: Order,
+    /// The gateway that serves the greatest value, and that value.
+    pub greatest: (String, Order),
 }
 
 /// What one gateway sees of another one's canary in one tier: its version, nothing, or why it cannot tell.
@@ -53,6 +77,41 @@ pub fn versions(all: &[Asked]) -> Vec<Finding> {
         .collect()
 }
 
+/// Which gateways serve lesser values than another one does.
+pub fn behind(all: &[Serves]) -> Vec<Behind> {
+    let mut by_key: BTreeMap<&String, Vec<(&String, Order)>> = BTreeMap::new();
+    for Serves { url, values } in all {
+        for (key, order) in values {
+            by_key.entry(key).or_default().push((url, *order));
+        }
+    }
+    let mut behind = Vec::new();
+    for (key, served) in by_key {
+        let Some((best, greatest)) = served.iter().max_by_key(|(_, order)| *order) else { continue };
+        // The same data may be known under other circumstances.
+        let lesser = served.iter().filter(|(_, order)| order.digest != greatest.digest);
+        behind.extend(lesser.map(|(url, order)| Behind {
+            key: key.clone(),
+            url: (*url).clone(),
+            serves: *order,
+            greatest: ((*best).clone(), *greatest),
+        }));
+    }
+    behind
+}
+
+/// Those that were behind at first and, a moment later, still are with the very same value: it is not on its way to them.
+pub fn values(first: &[Behind], second: &[Behind]) -> Vec<Finding> {
+    let same = |a: &Behind, b: &Behind| (&a.key, &a.url, a.serves.digest) == (&b.key, &b.url, b.serves.digest);
+    let kept = second.iter().filter(|now| first.iter().any(|then| same(then, now)));
+    let found = kept.map(|Behind { key, url, serves, greatest: (other, greater) }| {
+        let told = |order: &Order| format!("version {}, SHA-1 {}", order.version.0, order.digest.hex());
+        let evidence = format!("it serves {}; {other} serves {}", told(serves), told(greater));
+        Code::ValuesApart.at(Place { key: Some(key.clone()), ..Place::gateway(url) }, evidence)
+    });
+    found.collect()
+}
+
 /// What `reader`, asked about the canary that `writer` wrote to a shared tier, says against their sharing that tier.
 pub fn shared(writer: &Asked, tier: &str, written: Version, reader: &Asked, sees: Option<&Sees>) -> Option<Finding> {
     let place = || Place::gateway(&reader.url).in_tier(Some(tier));
@@ -75,6 +134,7 @@ pub fn shared(writer: &Asked, tier: &str, written: Version, reader: &Asked, sees
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Digest, Kind};
 
     fn asked(url: &str, version: &str, at: Time) -> Asked {
         let report = Report {
@@ -105,6 +165,41 @@ mod tests {
             assert_eq!(code(apart).as_deref(), Some("gateways-apart"));
         }
         assert_eq!(code(Some(Err("silent".into()))).as_deref(), Some("check-not-done"));
-        assert_eq!(versions(&[a, b]).len(), 1);
+    }
+
+    #[test]
+    fn every_gateway_of_another_version_than_the_first_is_named() {
+        let all = ["1", "2", "1", "3"].map(|version| asked(&format!("of {version}"), version, Time::now()));
+        let found = versions(&all);
+        let places: Vec<_> = found.iter().map(|finding| (finding.code.as_str(), &finding.place)).collect();
+        let [two, three] = [Place::gateway("of 2"), Place::gateway("of 3")];
+        assert_eq!(places, [("gateway-versions", &two), ("gateway-versions", &three)]);
+        assert!(found[0].evidence.starts_with("2; of 1 is of 1"), "{}", found[0].evidence);
+        assert_eq!((versions(&all[..1]).len(), versions(&[]).len()), (0, 0));
+    }
+
+    /// A gateway that serves these versions.
+    fn serves(url: &str, values: &[(&str, u64)]) -> Serves {
+        let order = |version: u64| Order {
+            kind: Some(Kind::Real),
+            rank: 0,
+            version: Version(version),
+            digest: Digest::of(&version.to_be_bytes()),
+        };
+        let values = values.iter().map(|(key, version)| ((*key).to_owned(), order(*version)));
+        Serves { url: url.to_owned(), values: values.collect() }
+    }
+
+    #[test]
+    fn a_gateway_is_behind_where_it_keeps_a_lesser_value_and_not_where_one_is_on_its_way_or_missing() {
+        let all = |b: u64| [serves("a", &[("k", 3), ("only", 1)]), serves("b", &[("k", b)]), serves("c", &[("k", 3)])];
+        let first = behind(&all(2));
+        assert_eq!(first.iter().map(|behind| (&*behind.url, &*behind.key)).collect::<Vec<_>>(), [("b", "k")]);
+        let found = values(&first, &behind(&all(2)));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].code.as_str(), found[0].place.to_string()), ("values-apart", "k gateway b".to_owned()));
+        // It has another one by now, though again not the last.
+        assert_eq!(values(&first, &behind(&all(1))), []);
+        assert_eq!(values(&first, &behind(&all(3))), []);
     }
 }

@@ -161,7 +161,7 @@ impl Findings {
         if let Some(clock) = clock {
             self.clock(clock);
         }
-        self.version(tier, health);
+        self.version(tier.name(), health);
         self.memory(health);
     }
 
@@ -173,8 +173,8 @@ impl Findings {
         }
     }
 
-    fn version(&mut self, tier: &Arc<dyn Tier>, health: &Health) {
-        let known = LEAST.iter().find(|(kind, ..)| tier.name().as_str().starts_with(kind));
+    fn version(&mut self, tier: &TierName, health: &Health) {
+        let known = LEAST.iter().find(|(kind, ..)| tier.as_str().starts_with(kind));
         let (Some(version), Some((kind, major, minor))) = (&health.version, known) else { return };
         let mut numbers = version.split('.').map(str::parse::<u64>);
         match (numbers.next(), numbers.next()) {
@@ -242,6 +242,25 @@ mod tests {
         let mut findings = Findings { place: Place::tier(TierName::new("redis")), list: Vec::new() };
         findings.clock(&Clock { theirs, ours, precision: Duration::from_millis(3) });
         findings.list.into_iter().map(|finding| format!("{finding:?}")).collect()
+    }
+
+    /// What is found of a server of this version.
+    fn of_version(tier: &str, version: Option<&str>) -> Vec<String> {
+        let tier = TierName::new(tier);
+        let mut findings = Findings { place: Place::tier(&tier), list: Vec::new() };
+        findings.version(&tier, &Health { version: version.map(str::to_owned), ..Health::default() });
+        findings.list.into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn a_server_is_too_old_below_the_least_version_that_has_what_the_gateway_uses() {
+        for (tier, least, older) in [("memcached", "1.6.0", "1.5.22"), ("redis", "6.0.0", "5.0.14")] {
+            assert_eq!(of_version(tier, Some(least)), [""; 0], "{tier}");
+            assert_eq!(of_version(tier, Some(older)), ["tier-too-old"], "{tier}");
+            assert_eq!(of_version(tier, Some("unknown")), ["check-not-done"], "{tier}");
+        }
+        assert_eq!(of_version("redis", Some("10.0")), [""; 0], "numbers, and not texts, are compared");
+        assert_eq!((of_version("redis", None), of_version("disk", Some("0.1"))), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | `GET /api/admin/recovery` | what waits for tiers that did not take it |
 //! | `GET /api/admin/quarantine`, `GET` and `DELETE .../{id}` | see [`quarantine_api`] |
 //! | `GET /api/admin/explain/{key}` | what every tier holds of a key, its last writes, and what a reader would get |
-//! | `GET /api/admin/doctor`, `GET .../canary/{gateway}` | see [`doctor_api`] |
+//! | `GET /api/admin/doctor`, `GET .../canary/{gateway}`, `GET .../served/{seed}` | see [`doctor_api`] |
 //! | `GET`, `PUT /api/admin/log-level` | what is logged, per module |
 //! | `GET /api/admin/plugins` | every slot: name, version, SHA-256, candidate, previous versions |
 //! | `POST /api/admin/plugins/{slot}/{load,shadow,use,rollback,discard}` | see [`plugins_api`] |

@@ -25,14 +25,15 @@ pub enum Kind {
 pub struct Version(pub u64);
 
 /// SHA-1 of a value's bytes. It breaks ties alike in every tier and gateway; it is no protection against forgery.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Digest([u8; 20]);
 
 /// The place of a value among all values of its key at one moment: live kind, then owner rank (while the higher-ranked
 /// owner is fresh), then version, then digest.
 ///
 /// Kind comes before version: a placeholder stamped now must not beat real data of two seconds ago (incident B5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Order {
     /// `None` for a value past its hard limit, which any other value beats.
     pub kind: Option<Kind>,
@@ -125,6 +126,20 @@ impl Digest {
     /// A digest from its 20 bytes.
     pub const fn from_bytes(bytes: [u8; 20]) -> Self {
         Self(bytes)
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.hex()
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::from_hex(&text).ok_or("a digest has 40 hexadecimal digits")
     }
 }
 

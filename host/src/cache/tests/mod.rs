@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::{
-    Builder, Cache, Change, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Limits, Policy,
+    Apart, Builder, Cache, Change, Codec, Config, DecodeError, Decoded, KEYS_REMEMBERED_MAX, KeyPolicy, Limits, Policy,
     Read, Serves, TierTtls,
 };
 use crate::record::{
@@ -205,6 +205,23 @@ async fn a_suspect_value_is_explained_as_it_is_read_when_its_tier_does_not_answe
     assert!(matches!(explained.outcome, ReadOutcome::Stale { why: StaleWhy::TierFailed, .. }), "{explained:?}");
     assert_eq!(format!("{:?}", explained.outcome), format!("{:?}", read.outcome));
     assert!(explained.why.contains("something") && explained.why.contains("did not answer"), "{}", explained.why);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_keeps_a_lesser_value_than_a_tier_is_apart_from_it_and_one_that_takes_it_up_is_not() {
+    let (cache, tier) = cache(Duration::from_secs(60));
+    tier.gate.add_permits(10);
+    *tier.stamp.lock().expect("not poisoned") = Some(stamp(Version(Time::now().micros())));
+    let found = cache.get(&key()).await.record.expect("a value");
+    assert_eq!(cache.apart(&[key()]).await, []);
+    let older = Record { bytes: "0".into(), digest: Digest::of(b"0"), version: Version(1), ..(*found).clone() };
+    let digest = older.digest;
+    assert_eq!(cache.memory.remove_exactly(&key(), found.version), DeleteOutcome::Deleted);
+    assert_eq!(cache.memory.set(&key(), Arc::new(older), Time::now()), WriteOutcome::Stored);
+    let memory = TierName::new("memory");
+    assert_eq!(cache.apart(&[key()]).await, [Apart { key: key(), tier: memory, digest, greatest: tier.name.clone() }]);
+    assert!(cache.refresh(&[key()]).await[0].moved);
+    assert_eq!(cache.apart(&[key()]).await, []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -275,6 +275,36 @@ async fn a_plain_set_in_redis_is_heard_of_also_after_a_reconnect() {
 }
 
 #[tokio::test]
+async fn b25_a_value_with_a_long_life_gives_way_to_a_foreign_one_though_the_subscription_was_killed() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let gateway = gateway(&memcached, &redis).await;
+    in_mode(&gateway, "normal").await;
+    let mut foreign = PlainRedis::connect(redis.port()).await;
+    for n in (0..6).step_by(2) {
+        let put = gateway.send(Method::PUT, "/api/cache/shared:long?ttl=1h", &[], value(n).into()).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        assert_eq!(read(&gateway, "shared:long").await.text(), value(n));
+        eventually("there is a subscription to kill", async || {
+            (foreign.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await >= 1).then_some(())
+        })
+        .await;
+        foreign.setex("shared:long", value(n + 1).as_bytes(), 3_600).await;
+        reads(&gateway, "shared:long", &value(n + 1)).await;
+    }
+}
+
+#[tokio::test]
+async fn b25_memory_looks_below_no_later_for_a_long_life() {
+    let memcached = Memcached::start().await;
+    let gateway = Gateway::with().tier(memcached.url()).without_tasks().start().await;
+    let put = gateway.send(Method::PUT, "/api/cache/unified:long?ttl=1h", &[], value(0).into()).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    PlainMemcached::connect(memcached.port()).await.set("unified:long", value(1).as_bytes(), 0, 3_600).await;
+    reads(&gateway, "unified:long", &value(1)).await;
+    assert_eq!(gateway.metric("tiergate_hints_total", &["memcached"]).await, 0.0, "nothing told of it");
+}
+
+#[tokio::test]
 async fn the_watch_tells_of_a_plain_set_in_memcached_and_of_each_once() {
     let memcached = Memcached::start().await;
     let config = format!("cache = {{ watch_every = \"10ms\" }}\n[market]\nrefresh_every = \"1s\"\n{NO_TASKS}");

@@ -12,7 +12,7 @@ use std::thread::{Builder as ThreadBuilder, JoinHandle};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::watch;
 
-use super::{OpenError, open_or_set_aside, row};
+use super::{OpenError, Opening, open_or_set_aside, row};
 use crate::record::{Key, Record, TierName, Time, Version};
 
 /// What waits, by the name of the tier, a space, and the key.
@@ -91,10 +91,11 @@ impl Journal {
     /// See [`OpenError`].
     pub fn open(path: &Path) -> Result<OpenedJournal, OpenError> {
         let unusable = |why: String| OpenError::Unusable { path: path.to_owned(), why };
-        let ((database, waiting), set_aside) = open_or_set_aside(path, PAGE_CACHE_BYTES, |database| {
+        let opening = open_or_set_aside(path, PAGE_CACHE_BYTES, |database| {
             let waiting = read_all(&database).map_err(|error| unusable(error.to_string()))?;
             Ok((database, waiting))
         })?;
+        let Opening { made: (database, waiting), set_aside, .. } = opening;
         let (pending, progress) = (Mutex::default(), watch::Sender::default());
         let shared = Arc::new(Shared { pending, wake: Condvar::new(), progress });
         let writer = shared.clone();

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{Builder as ThreadBuilder, JoinHandle};
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ const QUEUE_MAX: usize = 1_024;
 
 /// Reads under way at once, each on a thread of its own. At the limit readers wait, within their deadline.
 const READS_MAX: usize = 8;
+
+/// What redb tells of its progress just before it goes back to the last commit but one, and never else. The tests of damaged
+/// files fail should that change.
+const UNDOING: f64 = 0.3;
 
 /// The settings of [`Disk`].
 #[derive(Clone, Debug)]
@@ -69,6 +73,18 @@ pub struct Opened {
     pub disk: Disk,
     /// Where the old file is now, and what was wrong with it.
     pub set_aside: Option<(PathBuf, String)>,
+    /// Whether the last commit in the file was torn and is undone: what it wrote is gone, and the rest is there.
+    pub is_undone: bool,
+}
+
+/// A file that is open, and what had happened to it.
+struct Opening<T> {
+    /// What was made of it.
+    made: T,
+    /// See [`Opened::set_aside`].
+    set_aside: Option<(PathBuf, String)>,
+    /// See [`Opened::is_undone`].
+    is_undone: bool,
 }
 
 /// Why a file could not be opened.
@@ -115,8 +131,8 @@ impl Disk {
     pub fn open(config: Config) -> Result<Opened, OpenError> {
         let path = config.path.clone();
         let start = |database| Self::start(config.clone(), database);
-        let (disk, set_aside) = open_or_set_aside(&path, PAGE_CACHE_BYTES, start)?;
-        Ok(Opened { disk, set_aside })
+        let Opening { made: disk, set_aside, is_undone } = open_or_set_aside(&path, PAGE_CACHE_BYTES, start)?;
+        Ok(Opened { disk, set_aside, is_undone })
     }
 
     /// Every live record, to start from. Reads the whole file.
@@ -281,26 +297,40 @@ fn open_or_set_aside<T>(
     path: &Path,
     cache_bytes: usize,
     start: impl Fn(Database) -> Result<T, OpenError>,
-) -> Result<(T, Option<(PathBuf, String)>), OpenError> {
+) -> Result<Opening<T>, OpenError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
     }
-    let open = || database(path, cache_bytes).and_then(&start);
-    match open() {
-        Ok(started) => Ok((started, None)),
+    let open = || {
+        let (database, is_undone) = database(path, cache_bytes)?;
+        Ok(Opening { made: start(database)?, set_aside: None, is_undone })
+    };
+    let opening = match open() {
         Err(OpenError::Unusable { why, .. }) => {
             let aside = set_aside(path)?;
-            Ok((open()?, Some((aside, why))))
+            Opening { set_aside: Some((aside, why)), ..open()? }
         }
-        Err(error) => Err(error),
+        other => other?,
+    };
+    if opening.is_undone {
+        tracing::warn!(file = %path.display(), "the last commit in the file was torn and is undone; what it wrote is gone");
     }
+    Ok(opening)
 }
 
-fn database(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
-    Database::builder()
+/// The file, and whether its last commit was torn and is undone.
+fn database(path: &Path, cache_bytes: usize) -> Result<(Database, bool), OpenError> {
+    let is_undone = Arc::new(AtomicBool::new(false));
+    let noted = is_undone.clone();
+    let database = Database::builder()
         .set_cache_size(cache_bytes)
         // Without it a file that was changed by somebody else may panic later on.
         .set_check_integrity_on_open(true)
+        .set_repair_callback(move |repair| {
+            if repair.progress() == UNDOING {
+                noted.store(true, Relaxed);
+            }
+        })
         .create(path)
         .map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
@@ -310,7 +340,8 @@ fn database(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
                 OpenError::Io { path: path.to_owned(), error }
             }
             other => OpenError::Unusable { path: path.to_owned(), why: other.to_string() },
-        })
+        })?;
+    Ok((database, is_undone.load(Relaxed)))
 }
 
 /// Gives the file at `path` another name and tells it: `tiergate.redb.broken-1767225600`.

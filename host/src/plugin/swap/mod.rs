@@ -131,6 +131,12 @@ trait AnySlot {
 // === impl Only ===
 
 impl Only {
+    /// The version that is to serve next.
+    fn next(&self, found: &SlotStatus, back: bool) -> Option<GenerationStatus> {
+        let next = if back { found.previous.first() } else { found.candidate.as_ref() };
+        next.filter(|next| !matches!(self, Self::Candidate(meant) if *meant != next.generation)).cloned()
+    }
+
     /// Whether this is what was told of the last try.
     fn is_told(&self, error: &SwapError) -> bool {
         matches!(self, Self::Active { told: Some(told), .. } if *told == error.to_string())
@@ -225,11 +231,9 @@ impl Operator {
             // It ended otherwise meanwhile.
             return Ok(Done { now: found.clone(), warning: None });
         }
-        let next =
-            found.as_ref().and_then(|found| if back { found.previous.first() } else { found.candidate.as_ref() });
-        let next = next.cloned();
+        let next = found.as_ref().and_then(|found| only.next(found, back));
         let activated = match &only {
-            Only::Candidate(meant) if next.as_ref().is_none_or(|next| next.generation != *meant) => {
+            Only::Candidate(_) if next.is_none() => {
                 Err(SwapError::Nothing { slot: slot.to_owned(), what: nothing.to_owned() })
             }
             _ => self.activate(slot, back, fresh, nothing).await,

@@ -3,8 +3,17 @@
 use std::path::Path;
 use std::process::Command;
 
+use hyper::Method;
+use serde_json::{Value, json};
 use tiergate::plugin::built_in;
-use tiergate_tests::{Gateway, eventually, fixture, moved_to_now};
+use tiergate_tests::{Gateway, eventually, fixture, hostile, moved_to_now};
+
+/// Takes a step of a slot, which must be carried out.
+async fn step(gateway: &Gateway, path: &str, component: Vec<u8>) -> Value {
+    let reply = gateway.admin_send(Method::POST, &format!("/api/admin/plugins/{path}"), component.into()).await;
+    assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    reply.json()
+}
 
 /// What `sha256sum` says of a file.
 fn sha256(path: &Path) -> String {
@@ -50,4 +59,103 @@ async fn plugins_from_files_serve_in_the_place_of_the_built_in_ones_and_are_list
         assert_eq!(of(slot)["sha256"], sha256(path));
     }
     assert!(of("binance")["file"].is_null());
+}
+
+#[tokio::test]
+async fn the_metrics_of_a_slot_tell_its_calls_their_time_its_instances_and_the_version_that_serves() {
+    // Others than the built-in ones by name and version, and such as would not pass the vectors of their kinds.
+    let gateway = Gateway::with().config("[plugins]\nconformance = false").start().await;
+    let slots = gateway.admin_get("/api/admin/plugins").await.json()["slots"].clone();
+    for (slot, component, call) in
+        [("binance", "codec", "decode"), ("aggregator", "aggregator", "ingest"), ("warmer", "warmer", "plan")]
+    {
+        let status = slots.as_array().expect("slots").iter().find(|found| found["slot"] == slot).expect("the slot");
+        let (plugin, version) = (status["plugin"].as_str().expect("a name"), status["version"].as_str().expect("one"));
+        let of_slot = format!("slot=\"{slot}\"");
+        let metric = async |name: &str, plugin: &str, more: &str| {
+            gateway.metric(name, &[&of_slot, &format!("plugin=\"{plugin}\""), more]).await
+        };
+        let serves = async || {
+            let old = metric("tiergate_plugin_active", plugin, &format!("version=\"{version}\"")).await;
+            (old, metric("tiergate_plugin_active", "hostile", "version=\"6.6.6\"").await)
+        };
+        assert_eq!(serves().await, (1.0, 0.0), "{slot}");
+        step(&gateway, &format!("{slot}/load"), hostile(component)).await;
+        step(&gateway, &format!("{slot}/use?fresh=true"), Vec::new()).await;
+        assert_eq!(serves().await, (0.0, 1.0), "{slot}");
+        let calls = async || metric("tiergate_plugin_calls_total", "hostile", &format!("call=\"{call}\"")).await;
+        let before = calls().await;
+        // The warmer is asked for plans anyway.
+        eventually("its calls are counted", async || {
+            assert_eq!(gateway.put("hostile:x", r#"{"n": 1}"#).await.status, 200);
+            gateway.ingest(r#"{"n": 1}"#).await;
+            (calls().await >= before + 2.0).then_some(())
+        })
+        .await;
+        let timed = metric("tiergate_plugin_call_seconds_count", "hostile", &format!("call=\"{call}\"")).await;
+        assert!(timed >= before + 2.0 && timed <= calls().await, "{slot}: {timed}");
+        assert!(
+            metric("tiergate_plugin_call_seconds_sum", "hostile", &format!("call=\"{call}\"")).await > 0.0,
+            "{slot}"
+        );
+        assert!(metric("tiergate_plugin_instances", "hostile", "").await >= 1.0, "{slot}");
+        // A page of memory at least.
+        assert!(metric("tiergate_plugin_memory_bytes", "hostile", "").await >= 65_536.0, "{slot}");
+        step(&gateway, &format!("{slot}/rollback?fresh=true"), Vec::new()).await;
+        assert_eq!(serves().await, (1.0, 0.0), "{slot}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_plugin_says_is_in_the_log_with_its_slot_its_name_and_its_version() {
+    let gateway = Gateway::with().config("[plugins]\nconformance = false").start().await;
+    step(&gateway, "binance/load", hostile("says-a-line")).await;
+    step(&gateway, "binance/use", Vec::new()).await;
+    assert_eq!(gateway.put("hostile:x!", r#"{"said": "by the plugin"}"#).await.status, 200);
+    let line = eventually("it is in the log", async || {
+        let lines = gateway.log().into_iter().map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+        lines.into_iter().find(|line| line["message"] == r#"{"said": "by the plugin"}"#)
+    })
+    .await;
+    let told = json!({
+        "level": line["level"], "slot": line["slot"], "plugin": line["plugin"], "version": line["version"],
+    });
+    assert_eq!(told, json!({ "level": "WARN", "slot": "binance", "plugin": "hostile", "version": "6.6.6" }));
+    assert!(line["timestamp"].is_string(), "{line}");
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_which_component_came_to_serve_when_and_by_whom() {
+    let dir = tempfile::tempdir().unwrap();
+    let (new, old) = (dir.path().join("new.wasm"), dir.path().join("old.wasm"));
+    std::fs::write(&new, hostile("warmer")).unwrap();
+    std::fs::write(&old, built_in("warmer").expect("a built-in plugin")).unwrap();
+    let gateway = Gateway::with().config("[plugins]\nconformance = false").start().await;
+    let slots = gateway.admin_get("/api/admin/plugins").await.json()["slots"].clone();
+    let built_in = slots.as_array().expect("slots").iter().find(|slot| slot["slot"] == "warmer").expect("it").clone();
+    let now = || (tiergate_tests::now_seconds() * 1e6) as u64;
+    let mut moments = vec![now()];
+    for (path, component) in [
+        ("warmer/load?by=ann", std::fs::read(&new).unwrap()),
+        ("warmer/use?fresh=true&by=bob", Vec::new()),
+        ("warmer/rollback?fresh=true&by=cleo", Vec::new()),
+    ] {
+        step(&gateway, path, component).await;
+        moments.push(now());
+    }
+    let audit = gateway.admin_get("/api/admin/audit").await.json()["audit"].clone();
+    let entries: Vec<_> = audit.as_array().expect("entries").iter().rev().collect();
+    assert_eq!(entries.len(), 3, "{audit:#}");
+    let hostile = (json!("hostile"), json!("6.6.6"), json!(sha256(&new)));
+    let before = (built_in["plugin"].clone(), built_in["version"].clone(), json!(sha256(&old)));
+    for (at, (step, by, of)) in
+        [("load", "ann", &hostile), ("use", "bob", &hostile), ("rollback", "cleo", &before)].into_iter().enumerate()
+    {
+        let entry = entries[at];
+        assert_eq!((&entry["step"], &entry["by"], &entry["slot"]), (&json!(step), &json!(by), &json!("warmer")));
+        assert_eq!((&entry["plugin"], &entry["version"], &entry["sha256"]), (&of.0, &of.1, &of.2), "{entry:#}");
+        assert_eq!(entry["result"], "done", "{entry:#}");
+        let moment = entry["at"].as_u64().expect("microseconds");
+        assert!((moments[at]..=moments[at + 1]).contains(&moment), "{moment} {moments:?}");
+    }
 }

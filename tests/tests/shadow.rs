@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 use tiergate::plugin::built_in;
-use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, moved_to_now};
+use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, hostile, moved_to_now};
 
 /// Two signals of a symbol: which of them is shown is the aggregator's `dedupe`.
 const HIGHEST: &str = r#"{"dedupe":"highest"}"#;
@@ -117,6 +117,66 @@ async fn the_same_version_in_shadow_differs_in_nothing_in_any_slot() {
     let beside =
         |slot: &str| slots.as_array().expect("slots").iter().find(|s| s["slot"] == slot).expect("it")["beside"].clone();
     assert_eq!((beside("codecs"), beside("warmer")["mode"].clone()), (Value::Null, json!("shadow")));
+}
+
+/// What may wait for a companion in bytes.
+const QUEUE_BYTES_MAX: u64 = 16 << 20;
+
+/// A gateway whose slot `binance` holds the harmless codec, with one beside it that does harm where it is asked for it.
+async fn beside_the_harmless_codec(name: &str) -> Gateway {
+    // The harmless one need not show first that it does no harm.
+    let config = "[plugins]\nconformance = false\n[plugins.probation]\nlasts = \"0s\"";
+    let gateway = Gateway::with().config(config).start().await;
+    for (component, then) in [("codec", "use"), (name, "shadow")] {
+        let reply = post(&gateway, "binance/load", hostile(component)).await;
+        assert_eq!(reply.status, 200, "{component}: {}", reply.text());
+        step(&gateway, &format!("binance/{then}")).await;
+    }
+    gateway
+}
+
+#[tokio::test]
+async fn a_candidate_that_traps_costs_nobody_an_answer_and_its_traps_are_told() {
+    let gateway = beside_the_harmless_codec("trap-every-third-call").await;
+    for n in 0..30 {
+        let key = format!("hostile:{n}!");
+        let put = gateway.put(&key, format!("{{\"n\":{n}}}")).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        assert_eq!(gateway.get(&format!("/api/cache/{key}")).await.json(), json!({ "n": n }));
+    }
+    let report = eventually("it has answered", async || {
+        let report = report(&gateway, "binance").await;
+        (report["compared"].as_u64()? >= 30 && report["queued_bytes"] == 0).then_some(report)
+    })
+    .await;
+    let traps = json!(report["compared"].as_u64().expect("a number") / 3);
+    assert_eq!(report["other"]["faults"], json!({ "trap": traps }), "{report:#}");
+    assert_eq!((&report["active"]["faults"], &report["different"]), (&json!({}), &traps), "{report:#}");
+    assert_eq!(report["companion"]["plugin"], "hostile");
+    assert_eq!(gateway.metric("tiergate_quarantined_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_candidate_that_is_too_slow_is_asked_a_sample_and_the_report_says_so() {
+    let gateway = beside_the_harmless_codec("endless-loop").await;
+    // Few of these fill the queue, and each of them keeps the candidate until its deadline.
+    let pad = "x".repeat(512 << 10);
+    let mut n = 0;
+    let sampled = eventually("calls are skipped, and some are not", async || {
+        n += 1;
+        let (key, body) = (format!("hostile:{n}!"), json!({ "n": n, "pad": pad }));
+        let put = gateway.put(&key, body.to_string()).await;
+        assert_eq!(put.outcome("memory"), "stored", "{}", put.text());
+        assert!(gateway.get(&format!("/api/cache/{key}")).await.json() == body, "the active one's answer is served");
+        let report = report(&gateway, "binance").await;
+        assert!(report["queued_bytes"].as_u64()? <= QUEUE_BYTES_MAX, "{report:#}");
+        (report["skipped"].as_u64()? > 2 && report["compared"].as_u64()? > 0).then_some(report)
+    })
+    .await;
+    let number = |field: &Value| field.as_u64().expect("a number");
+    assert_eq!(sampled["other"]["faults"], json!({ "deadline": sampled["compared"] }), "{sampled:#}");
+    assert_eq!(number(&sampled["calls"]), number(&sampled["compared"]) + number(&sampled["skipped"]), "{sampled:#}");
+    assert_eq!(sampled["active"]["faults"], json!({}), "{sampled:#}");
 }
 
 #[tokio::test]

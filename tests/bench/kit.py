@@ -141,11 +141,16 @@ def fetch(port, path, method="GET", body=None, headers=None):
         return answer.status, answer.headers, answer.read()
 
 
-def oha(port, path, *, rate, connections, seconds, more=()):
-    """Milliseconds within which 99 of 100 answers came at a fixed rate, counted from when each was due; and how many came."""
+def oha_report(port, path, *, rate, connections, seconds, more=()):
+    """What `oha` reports of requests at a fixed rate, counted from when each was due."""
     command = ["oha", "--no-tui", "--output-format", "json", "--latency-correction", "-q", str(rate), "-c", str(connections),
                "-z", f"{seconds}s", *more, f"http://127.0.0.1:{port}{path}"]
-    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def oha(port, path, **how):
+    """Milliseconds within which 99 of 100 answers came at a fixed rate; and how many came."""
+    said = oha_report(port, path, **how)
     answers = said["statusCodeDistribution"]
     if answers.keys() != {"200"}:
         raise SystemExit(f"answers other than 200: {answers}")

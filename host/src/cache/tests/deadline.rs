@@ -91,7 +91,7 @@ impl Tier for Silent {
 }
 
 async fn put(cache: &Arc<Cache>) -> crate::cache::Put {
-    let options = PutOptions { from: "api".into(), ttl: None, codec: None };
+    let options = PutOptions { from: "api".into(), ttl: None, codec: None, as_of: None };
     cache.put(&key(), Bytes::from_static(b"1"), options).await.expect("a put")
 }
 

@@ -217,9 +217,13 @@ const WARMER: &str = r#"
 
 /// A component of `world` from a core module as text.
 pub(super) fn component(world: &str, wat: &str) -> Vec<u8> {
+    component_of(WIT, world, wat)
+}
+
+fn component_of(wit: &str, world: &str, wat: &str) -> Vec<u8> {
     let mut module = wat::parse_str(wat).unwrap();
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("tiergate.wit", WIT).unwrap();
+    let package = resolve.push_str("tiergate.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
@@ -235,6 +239,12 @@ pub(super) fn codec(pattern: &str) -> Vec<u8> {
 /// The aggregator that counts.
 pub(super) fn aggregator() -> Vec<u8> {
     component("aggregator-plugin", &AGGREGATOR.replace("COMMON", COMMON))
+}
+
+/// The aggregator that counts, built for this version of the interface, which has the same types.
+pub(super) fn aggregator_for(version: &str) -> Vec<u8> {
+    let of_it = |text: &str| text.replace("@0.1.0", &format!("@{version}"));
+    component_of(&of_it(WIT), "aggregator-plugin", &of_it(&AGGREGATOR.replace("COMMON", COMMON)))
 }
 
 /// The aggregator that counts, of which every signal costs an instance.

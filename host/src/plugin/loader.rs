@@ -314,6 +314,18 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_for_a_compatible_version_of_the_interface_is_loaded_and_one_for_another_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = |version: &str| {
+            let spec = guest::spec(dir.path(), "mine", &guest::aggregator_for(version));
+            loader(dir.path()).load::<AggregatorPlugin>(&spec, &Limits::AGGREGATOR)
+        };
+        assert_eq!(load("0.1.1").unwrap().identity.version.as_deref(), Some("1.2.3"));
+        let refused = load("0.2.0").err().unwrap().to_string();
+        assert!(refused.contains("@0.1.0") && refused.contains("`tiergate:plugin/aggregator@0.2.0`"), "{refused}");
+    }
+
+    #[test]
     fn the_plugin_checks_its_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let spec = PluginSpec {

@@ -6,7 +6,7 @@ use std::process::Command;
 use hyper::Method;
 use serde_json::{Value, json};
 use tiergate::plugin::built_in;
-use tiergate_tests::{Gateway, eventually, fixture, hostile, moved_to_now};
+use tiergate_tests::{Gateway, binary, eventually, fixture, hostile, moved_to_now};
 
 /// Takes a step of a slot, which must be carried out.
 async fn step(gateway: &Gateway, path: &str, component: Vec<u8>) -> Value {
@@ -158,4 +158,44 @@ async fn the_audit_log_tells_which_component_came_to_serve_when_and_by_whom() {
         let moment = entry["at"].as_u64().expect("microseconds");
         assert!((moments[at]..=moments[at + 1]).contains(&moment), "{moment} {moments:?}");
     }
+}
+
+#[tokio::test]
+async fn a_version_is_judged_used_and_taken_back_by_the_command_line_alone() {
+    let gateway = Gateway::with().start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("other.wasm");
+    let mut component = built_in("aggregator").expect("a built-in plugin").to_vec();
+    // A section that means nothing: the same code under another digest.
+    component.extend_from_slice(&[0, 3, 2, b'v', b'1']);
+    std::fs::write(&file, component).unwrap();
+    let run = async |args: &[&str]| -> (Option<i32>, Value) {
+        let mut command = tokio::process::Command::new(binary());
+        command.arg("plugin").args(args).args(["--admin", &format!("http://{}", gateway.admin), "--admin-token-file"]);
+        let output = command.arg(gateway.data_dir().join("admin.token")).output().await.expect("it runs");
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default())
+    };
+    let (path, sum) = (file.to_str().expect("text"), sha256(&file));
+    let highest = [r#"--config={"dedupe":"highest"}"#, "--sha256"];
+    let another = "0".repeat(64);
+    assert_eq!(run(&["load", "aggregator", path, highest[0], highest[1], &another]).await.0, Some(3), "another digest");
+    let (done, loaded) = run(&["load", "aggregator", path, highest[0], highest[1], &sum]).await;
+    assert_eq!((done, &loaded["sha256"]), (Some(0), &json!(sum)), "{loaded:#}");
+    assert_eq!(run(&["shadow", "aggregator"]).await.1["beside"]["mode"], "shadow");
+    eventually("both rules were asked, and answered differently", async || {
+        for score in [80, 40] {
+            let signal = json!({ "symbol": "AUSDT", "confluence_score": score, "price": 10, "change_24h": 1.5 });
+            assert_eq!(gateway.ingest(signal.to_string()).await.status, 200);
+        }
+        let (_, report) = run(&["report", "aggregator"]).await;
+        (report["different"].as_u64()? > 0 && !report["examples"][0]["path"].is_null()).then_some(())
+    })
+    .await;
+    assert_eq!(run(&["use", "aggregator"]).await.1["sha256"], json!(sum));
+    let (done, back) = run(&["rollback", "aggregator"]).await;
+    assert_eq!((done, &back["plugin"]), (Some(0), &json!("tiergate-aggregator")));
+    assert_ne!(back["sha256"], json!(sum));
+    let (_, audit) = run(&["audit"]).await;
+    let steps: Vec<_> = audit["audit"].as_array().expect("entries").iter().map(|entry| entry["step"].clone()).collect();
+    assert_eq!(steps, ["rollback", "use", "shadow", "load", "load"], "{audit:#}");
 }

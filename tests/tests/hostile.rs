@@ -176,7 +176,8 @@ async fn a_trap_on_every_third_call_costs_every_third_call() {
         statuses.push(service.gateway.put(&format!("hostile:{n}!"), "{}").await.status.as_u16());
     }
     let traps = statuses.iter().filter(|status| **status == 503).count();
-    assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
+    // A disk may be slow to answer for the others.
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 202 | 503)), "{statuses:?}");
     assert_eq!(traps, 10, "{statuses:?}");
     service.others_work("binance").await;
     service.was_served().await;

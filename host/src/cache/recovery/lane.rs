@@ -272,6 +272,9 @@ impl Lane {
             self.end(&turn.key, &part, REPLACED);
         }
         let Some(item) = state.items.get_mut(&turn.key) else { return };
+        if item.trying != parts(&turn.wish).collect::<Vec<_>>() {
+            return; // It was deleted and came to wait anew, and has a time of its own.
+        }
         item.trying.clear();
         item.tries += 1;
         item.why = why;

@@ -161,7 +161,8 @@ async fn every_gateway_takes_the_signals_in_the_same_order_and_the_next_to_publi
     // The same symbols through all of them at once.
     let post = async |at: usize, one: usize| {
         let reply = gateways[at].ingest(taken_by(at, &symbol(one), moment)).await;
-        assert!(matches!(reply.status.as_u16(), 200 | 202), "{}", reply.text());
+        // Of documents of one moment any may stay for now; the last signal is newer.
+        assert_eq!(reply.json()["accepted"], 1, "{}", reply.text());
     };
     join_all((0..SYMBOLS).flat_map(|one| (0..3).map(move |at| (at, one))).map(|(at, one)| post(at, one))).await;
     // Whoever answers to the last signal has taken all before it, and the one that publishes has published them.

@@ -98,7 +98,7 @@ def post(gateway, first, until, signal=of_a_symbol_of_its_own, most=float("inf")
 
 
 def compile_some(gateway, cwd, first, until):
-    """Loads components that are new to the gateway, spread over the time; they are not used."""
+    """Loads components that are new to the gateway, spread over the time; they are not used. Marks are ASCII."""
     begun = time.monotonic()
     whole = (cwd / f"aggregator-{ord('a')}.wasm").read_bytes()
     for at in range(NEW_PER_ROUND):
@@ -171,7 +171,7 @@ def main():
             # Both versions compiled, and both on the way: what comes is the ordinary course of swaps.
             swap(0, time.monotonic() + 2)
             swapping, quiet, requests, failed, posted = rounds_of(gateway, swap, posted, seconds)
-            new = lambda at, until: compile_some(gateway, cwd, 128 + at * NEW_PER_ROUND, until)
+            new = lambda at, until: compile_some(gateway, cwd, at * NEW_PER_ROUND, until)
             compiling, as_quiet, _, _, posted = rounds_of(gateway, new, posted, seconds)
             shown = lambda: len(json.loads(fetch(gateway.port, "/api/dashboard/symbols?limit=10000")[2])["symbols"])
             eventually("every signal is shown", lambda: shown() == posted)

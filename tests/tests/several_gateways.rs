@@ -44,6 +44,10 @@ async fn serves_all(gateway: &Gateway, price: f64) {
     .await;
 }
 
+async fn three(memcached: &Memcached, redis: &Redis) -> Vec<Gateway> {
+    vec![gateway(memcached, redis).await, gateway(memcached, redis).await, gateway(memcached, redis).await]
+}
+
 /// The place of the gateway that publishes.
 async fn publisher(gateways: &[Gateway]) -> usize {
     eventually("one publishes, and one alone", async || {
@@ -61,10 +65,7 @@ async fn publisher(gateways: &[Gateway]) -> usize {
 #[tokio::test]
 async fn each_is_fed_a_third_and_serves_all_and_when_the_one_that_publishes_is_killed_another_does() {
     let (memcached, redis) = (Memcached::start().await, Redis::start().await);
-    let mut gateways = Vec::new();
-    for _ in 0..3 {
-        gateways.push(gateway(&memcached, &redis).await);
-    }
+    let mut gateways = three(&memcached, &redis).await;
     let holder = publisher(&gateways).await;
     for (at, gateway) in gateways.iter().enumerate() {
         let reply = gateway.ingest(third(at, 1.0)).await;
@@ -152,10 +153,7 @@ fn taken_by(gateway: usize, symbol: &str, moment: u64) -> String {
 #[tokio::test]
 async fn every_gateway_takes_the_signals_in_the_same_order_and_the_next_to_publish_comes_to_the_same() {
     let (memcached, redis) = (Memcached::start().await, Redis::start().await);
-    let mut gateways = Vec::new();
-    for _ in 0..3 {
-        gateways.push(gateway(&memcached, &redis).await);
-    }
+    let mut gateways = three(&memcached, &redis).await;
     let holder = publisher(&gateways).await;
     let moment = now_seconds() as u64 - 60;
     // The same symbols through all of them at once.

@@ -77,7 +77,7 @@ struct Deleted {
 impl Sighting {
     /// Whether what was noticed is the write that a gateway began as `version`. Gateways write nothing without an end.
     fn is_write(&self, version: Version) -> bool {
-        self.lifetime_end.is_some() && apart(version, Version(self.noticed.micros())) <= LATE_MAX
+        self.lifetime_end.is_some() && is_one_write(version, Version(self.noticed.micros()))
     }
 }
 
@@ -96,13 +96,13 @@ impl Deleted {
     /// Whether bytes that appear at `now`, which a gateway wrote as `version`, are that write. Those that were there cannot
     /// come late.
     fn is_late(&self, version: Version, stored: Digest, now: Time) -> bool {
-        version <= self.floor && self.was != Some(stored) && apart(version, Version(now.micros())) <= LATE_MAX
+        version <= self.floor && self.was != Some(stored) && is_one_write(version, Version(now.micros()))
     }
 }
 
-/// The time between two versions: of a write as it began, and as it was seen. Clocks differ a little.
-const fn apart(a: Version, b: Version) -> Duration {
-    Duration::from_micros(a.0.abs_diff(b.0))
+/// Whether a write that began as one version can have been seen as the other. Clocks differ a little.
+fn is_one_write(begun: Version, seen: Version) -> bool {
+    Duration::from_micros(begun.0.abs_diff(seen.0)) <= LATE_MAX
 }
 
 // === impl BySize ===
@@ -221,7 +221,7 @@ impl Appraiser {
         let place = (tier.clone(), key.clone());
         let last = self.sightings.get(&place)?;
         let heard = last.heard.filter(|heard| *heard <= floor)?;
-        if last.version <= floor || last.deleted.was == last.stored || apart(heard, last.version) > LATE_MAX {
+        if last.version <= floor || last.deleted.was == last.stored || !is_one_write(heard, last.version) {
             return None;
         }
         self.sightings.insert(place, Sighting { version: heard, ..last });

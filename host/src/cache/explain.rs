@@ -112,18 +112,9 @@ impl Cache {
         let now = Time::now();
         let hit = self.memory.would_hit(key, now);
         let mut tiers = vec![self.in_front(key, hit.as_ref())];
-        let (mut seen, mut failed) = (Vec::with_capacity(answers.len()), Vec::new());
-        for (at, answer) in answers.into_iter().enumerate() {
-            let judged = match &answer {
-                Err(why) => {
-                    failed.push((self.tiers[at].name().clone(), why.clone()));
-                    Answer::Failed
-                }
-                Ok(found) => self.judge(&self.tiers[at], key, found.first().and_then(Option::as_ref), begun),
-            };
-            tiers.push(self.place(at, key, answer, &judged));
-            seen.push(judged);
-        }
+        let (seen, failed) = self.judge_all(key, 0, &answers, begun);
+        let judged = answers.into_iter().zip(&seen).enumerate();
+        tiers.extend(judged.map(|(at, (answer, judged))| self.place(at, key, answer, judged)));
         Explanation {
             policy: self.policy.of(key).clone(),
             floor: self.floors.get(key),

@@ -171,17 +171,7 @@ impl Cache {
         }
         let now = Time::now();
         for ((at, key), bridged) in keys.iter().enumerate().zip(bridged) {
-            let mut failed = Vec::new();
-            let mut seen = Vec::with_capacity(self.tiers.len());
-            for (tier, answer) in self.tiers.iter().zip(&answers) {
-                seen.push(match answer {
-                    Err(why) => {
-                        failed.push((tier.name().clone(), why.clone()));
-                        Answer::Failed
-                    }
-                    Ok(found) => self.judge(tier, key, found.get(at).and_then(Option::as_ref), begun),
-                });
-            }
+            let (seen, failed) = self.judge_all(key, at, &answers, begun);
             let answered = failed.len() < self.tiers.len();
             let refreshed = self.reconcile(key, now, &seen, bridged, failed, lacks);
             // A tier that does not answer may have something newer.
@@ -243,6 +233,28 @@ impl Cache {
             None if refreshed.failed.is_empty() => Read { record: None, outcome: ReadOutcome::Miss },
             None => Read { record: None, outcome: ReadOutcome::Unavailable { failed: refreshed.failed.clone() } },
         }
+    }
+
+    /// What the tiers' answers to a look that began at `begun` are worth for `key`, the one number `at` of those that they were
+    /// asked for; and which did not answer.
+    pub(super) fn judge_all(
+        &self,
+        key: &Key,
+        at: usize,
+        answers: &[Result<Vec<Option<Found>>, String>],
+        begun: Time,
+    ) -> (Vec<Answer>, Vec<(TierName, String)>) {
+        let (mut seen, mut failed) = (Vec::with_capacity(answers.len()), Vec::new());
+        for (tier, answer) in self.tiers.iter().zip(answers) {
+            seen.push(match answer {
+                Err(why) => {
+                    failed.push((tier.name().clone(), why.clone()));
+                    Answer::Failed
+                }
+                Ok(found) => self.judge(tier, key, found.get(at).and_then(Option::as_ref), begun),
+            });
+        }
+        (seen, failed)
     }
 
     /// What a tier's answer to a look that began at `begun` is worth.

@@ -265,9 +265,7 @@ impl Lane {
     /// The item of this turn waits for another, later each time.
     pub fn again(&self, turn: &Turn, why: String) {
         let mut state = self.lock();
-        let waits_on = |part: &Part| {
-            state.items.get(&turn.key).is_some_and(|item| parts(&item.wish).any(|waiting| waiting == *part))
-        };
+        let waits_on = |part: &Part| state.items.get(&turn.key).is_some_and(|item| holds(&item.wish, part));
         for part in parts(&turn.wish).filter(|part| !waits_on(part)) {
             self.end(&turn.key, &part, REPLACED);
         }
@@ -373,15 +371,14 @@ impl Lane {
         let Some(item) = state.items.get(key) else { return };
         self.end_missing(key, item, wish, REPLACED);
         // The same waits already, or a later delete.
-        let is_twice = parts(&item.wish).any(|held| held == part);
-        if is_twice || parts(wish).all(|waiting| waiting != part) {
+        if holds(&item.wish, &part) || !holds(wish, &part) {
             self.end(key, &part, REPLACED);
         }
     }
 
     /// Ends what waits in `item` and not in `wish`, but for what is being tried.
     fn end_missing(&self, key: &Key, item: &Item, wish: &Wish, end: End) {
-        let stays = |part: &Part| parts(wish).any(|waiting| waiting == *part) || item.trying.contains(part);
+        let stays = |part: &Part| holds(wish, part) || item.trying.contains(part);
         parts(&item.wish).filter(|part| !stays(part)).for_each(|part| self.end(key, &part, end));
     }
 
@@ -490,6 +487,11 @@ fn merged(held: Option<&Wish>, offer: Offer, now: Time) -> Option<Wish> {
 /// What its writers were told of.
 fn parts(wish: &Wish) -> impl Iterator<Item = Part> {
     wish.floor.map(Part::Delete).into_iter().chain(wish.record.clone().map(Part::Write))
+}
+
+/// Whether `part` waits by `wish`.
+fn holds(wish: &Wish, part: &Part) -> bool {
+    parts(wish).any(|waiting| waiting == *part)
 }
 
 /// What of `wish` is none of `done`.

@@ -292,6 +292,13 @@ async fn a_look_that_was_under_way_does_not_bring_back_what_was_replaced() {
     assert_eq!(cache.peek(&key()).expect("a value").bytes, "2");
 }
 
+/// Ends once something was removed from the tier.
+async fn something_is_removed(tier: &Gated) {
+    while tier.deletes.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The stamp of a value that another gateway wrote as this version.
 fn stamp(version: Version) -> Stamp {
     let now = Time::now();
@@ -338,9 +345,7 @@ async fn what_another_gateway_wrote_late_is_removed_here_because_that_gateway_ma
     *tier.stamp.lock().expect("not poisoned") = Some(stamp(floor));
     tier.gate.add_permits(1);
     assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
-    while tier.deletes.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    something_is_removed(&tier).await;
 }
 
 #[tokio::test]
@@ -352,9 +357,7 @@ async fn what_is_heard_of_first_and_comes_late_then_is_removed_too() {
     cache.deleted_elsewhere(&key(), Version(late.0 + 1));
     tier.gate.add_permits(1);
     assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
-    while tier.deletes.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    something_is_removed(&tier).await;
 }
 
 #[tokio::test]
@@ -379,9 +382,7 @@ async fn what_a_gateway_wrote_late_it_removes_itself_once_nobody_can_be_about_to
     assert!(cache.hints.ripe().is_empty());
     assert_eq!((cache.hints.ripe(), tier.deletes.load(Ordering::SeqCst)), (vec![key()], 0));
     assert!(cache.refresh_again(&[key()]).await[0].found.is_none());
-    while tier.deletes.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    something_is_removed(&tier).await;
 }
 
 #[tokio::test]

@@ -426,16 +426,6 @@ mod tests {
     use crate::plugin::config::{Config, PluginSpec};
     use crate::plugin::{load_aggregator, start};
 
-    /// A sequence that looks random and is the same in every run.
-    struct Dice(u64);
-
-    impl Dice {
-        fn below(&mut self, sides: u64) -> u64 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) % sides
-        }
-    }
-
     #[test]
     fn the_built_in_aggregator_publishes_the_same_whether_or_not_instances_of_it_are_lost() {
         let dir = tempfile::tempdir().unwrap();
@@ -444,17 +434,17 @@ mod tests {
         let (identity, plugin) = load_aggregator(&loader, &PluginSpec::built_in("aggregator"), &config).unwrap();
         let generation = Arc::new(Generation { number: 1, loaded_at: Time::now(), identity, plugin });
         let (mut killed, mut whole) = (Life::new(generation.clone()), Life::new(generation));
-        let (mut dice, mut seq, mut kills) = (Dice(1), 0, 0);
+        let (mut dice, mut seq, mut kills) = (fastrand::Rng::with_seed(1), 0, 0);
         let began = Time::now();
         for turn in 0..1_500_u64 {
             let now = began.after(Duration::from_millis(turn));
-            let batch: Vec<_> = (0..=dice.below(4))
+            let batch: Vec<_> = (0..=dice.u64(..4))
                 .map(|_| {
                     seq += 1;
                     let body = format!(
                         r#"{{"symbol":"S{}USDT","confluence_score":{},"price":10,"change_24h":1.5}}"#,
-                        dice.below(700),
-                        dice.below(100)
+                        dice.u64(..700),
+                        dice.u64(..100)
                     );
                     Signal { seq, received_at: now, body: Bytes::from(body) }
                 })
@@ -464,7 +454,7 @@ mod tests {
                 assert!(matches!(life.answer(&question).0, Answer::Ingested(rejected) if rejected.is_empty()));
                 life.settle();
             }
-            if dice.below(20) == 0 {
+            if dice.u64(..20) == 0 {
                 killed.instance = None;
                 kills += 1;
             }

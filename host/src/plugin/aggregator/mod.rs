@@ -325,21 +325,16 @@ mod tests {
     /// Ingests the signals of one task in batches of one to three, and now and then has the aggregator trap a few steps later,
     /// whoever's call that is in.
     async fn ingest_with_traps(aggregator: Arc<AggregatorSlot>, task: u64) {
-        // A sequence that looks random and is the same in every run.
-        let mut random = task;
-        let mut below = move |sides: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % sides
-        };
+        let mut dice = fastrand::Rng::with_seed(task);
         let (mut next, end) = (SIGNALS * (task + 1), SIGNALS * (task + 2));
         while next < end {
-            let batch: Vec<_> = (next..end.min(next + 1 + below(3)))
+            let batch: Vec<_> = (next..end.min(next + 1 + dice.u64(..3)))
                 .map(|n| Signal { seq: n, received_at: Time::default(), body: Bytes::from(format!("{{\"n\":{n}}}")) })
                 .collect();
             next += batch.len() as u64;
             assert_eq!(aggregator.ingest(Time::now(), batch).await.unwrap(), []);
-            if below(10) == 0 {
-                compose(&aggregator, 1 + below(8) as u32).await.unwrap();
+            if dice.u64(..10) == 0 {
+                compose(&aggregator, 1 + dice.u32(..8)).await.unwrap();
             }
         }
     }

@@ -132,10 +132,10 @@ mod tests {
     }
 
     /// What a codec answers that accepts a payload with these canonical bytes, of this kind, with these repairs.
-    fn decoded(canonical: &'static str, kind: Kind, repairs: &[&str]) -> Answer {
+    fn decoded(canonical: impl Into<Option<&'static str>>, kind: Kind, repairs: &[&str]) -> Answer {
         let repair = |code: &&str| Repair { code: (*code).to_owned(), path: "$.a".into(), message: "mended".into() };
         Answer::Decoded(Ok(Decoded {
-            canonical: Some(Bytes::from_static(canonical.as_bytes())),
+            canonical: canonical.into().map(Bytes::from),
             kind,
             produced_at: None,
             schema: "test".into(),
@@ -177,23 +177,12 @@ mod tests {
 
     #[test]
     fn a_payload_that_one_version_leaves_as_it_was_and_another_repeats_is_no_difference() {
-        use crate::record::Kind;
-        let payload = Bytes::from_static(b"{\"a\":1}");
+        let payload = r#"{"a":1}"#;
         let key = Key::new("k").unwrap();
-        let question = Question::Decode { now: Time::default(), key, payload: payload.clone(), flags: 0 };
-        let decoded = |canonical: Option<Bytes>| {
-            Answer::Decoded(Ok(crate::cache::Decoded {
-                canonical,
-                kind: Kind::Real,
-                produced_at: None,
-                schema: "test".into(),
-                schema_version: None,
-                repairs: Vec::new(),
-            }))
-        };
-        let left = decoded(None);
-        assert_eq!(differences(&question, &left, &decoded(Some(payload))), (1, vec![]));
-        let (_, found) = differences(&question, &left, &decoded(Some(Bytes::from_static(b"{}"))));
+        let question = Question::Decode { now: Time::default(), key, payload: payload.into(), flags: 0 };
+        let left = decoded(None, Kind::Real, &[]);
+        assert_eq!(differences(&question, &left, &decoded(payload, Kind::Real, &[])), (1, vec![]));
+        let (_, found) = differences(&question, &left, &decoded("{}", Kind::Real, &[]));
         assert_eq!((found.len(), &*found[0].path), (1, "/decoded/canonical"));
     }
 

@@ -119,6 +119,7 @@ fn refusal(error: SwapError) -> Refusal {
         SwapError::NotPinned { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not-pinned"),
         SwapError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plugin-refused"),
         SwapError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "plugin-store"),
+        SwapError::Unfinished(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unfinished"),
     };
     Refusal::new(status, code, error.to_string())
 }

@@ -78,14 +78,11 @@ impl std::error::Error for PluginError {}
 // === impl Cause ===
 
 impl Cause {
-    /// The label of [`Cause::Deadline`].
-    pub const DEADLINE: &'static str = "deadline";
-
     /// The label in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Trap(_) => "trap",
-            Self::Deadline(_) => Self::DEADLINE,
+            Self::Deadline(_) => "deadline",
             Self::Memory(_) => "memory",
             Self::Table(_) => "table",
             Self::Output(_) => "output",

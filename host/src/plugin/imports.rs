@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::record::Time;
 
 use super::answer;
+use super::aside::Grace;
 use super::bindings::common::tiergate::plugin::{host_clock, host_log, host_metrics, host_random, types};
 use super::limits::Limits;
 use super::meter::Meter;
@@ -29,6 +30,8 @@ pub(super) struct Host {
     voice: Arc<Voice>,
     now: Time,
     random: u64,
+    /// What the call may take beyond its deadline.
+    pub(super) grace: Option<Grace>,
 }
 
 /// What all instances of a plugin may say together.
@@ -50,12 +53,13 @@ struct Lines {
 
 impl Host {
     pub(super) fn new(identity: Arc<Identity>, voice: Arc<Voice>, limits: &Limits) -> Self {
-        Self { meter: Meter::new(&identity, limits), identity, voice, now: Time::default(), random: 0 }
+        Self { meter: Meter::new(&identity, limits), identity, voice, now: Time::default(), random: 0, grace: None }
     }
 
     /// Sets the clock of a call and seeds its randomness by it: the same call at the same time sees the same numbers.
-    pub(super) fn begin(&mut self, now: Time) {
+    pub(super) fn begin(&mut self, now: Time, grace: Option<Grace>) {
         self.now = now;
+        self.grace = grace;
         self.random = now.micros();
         self.meter.begin();
     }

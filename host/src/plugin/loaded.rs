@@ -1,7 +1,6 @@
 //! [`Loaded`]: a plugin that is compiled, linked and configured. It makes the instances that calls run in.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
@@ -50,11 +49,6 @@ impl<W: World> Loaded<W> {
         Ok(Self { identity: Arc::new(identity), limits, component, lifecycle, world, config, voice })
     }
 
-    /// The deadline of one call.
-    pub(super) fn deadline(&self) -> Duration {
-        self.limits.deadline
-    }
-
     /// What it imports, by name.
     pub(super) fn imports(&self) -> Vec<String> {
         let component_type = self.component.component().component_type();
@@ -67,6 +61,7 @@ impl<W: World> Loaded<W> {
         let host = Host::new(self.identity.clone(), self.voice.clone(), &self.limits);
         let mut store = Store::new(self.component.engine(), host);
         store.limiter(|host| &mut host.meter);
+        store.epoch_deadline_callback(sandbox::overdue);
         store.set_hostcall_fuel(usize::try_from(self.limits.output.as_u64()).unwrap_or(usize::MAX));
         store.set_max_component_handles(HANDLES_MAX);
         // A component may run code while it is instantiated.

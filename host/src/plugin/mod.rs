@@ -8,6 +8,7 @@
 
 mod aggregator;
 mod answer;
+mod aside;
 mod bindings;
 mod builtin;
 mod call;
@@ -47,6 +48,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use aggregator::AggregatorSlot;
+pub use aside::Unfinished;
 pub use builtin::component as built_in;
 pub use codec::CodecRouter;
 pub use config::{Config, PluginSpec, Probation};

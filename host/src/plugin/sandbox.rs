@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::record::Time;
 
+use super::aside::Grace;
 use super::bindings::{Common, World, types};
 use super::clock::{self, UnderWay};
 use super::engine;
@@ -34,8 +35,6 @@ pub(super) struct Sandbox<W> {
     pub(super) world: W,
     pub(super) identity: Arc<Identity>,
     pub(super) limits: Limits,
-    /// How many times its deadline a call may take.
-    pub(super) patience: u32,
     calls: u32,
 }
 
@@ -72,12 +71,12 @@ impl<W: World> Sandbox<W> {
         identity: Arc<Identity>,
         limits: Limits,
     ) -> Self {
-        Self { store, lifecycle, world, identity, limits, patience: 1, calls: 0 }
+        Self { store, lifecycle, world, identity, limits, calls: 0 }
     }
 
     /// A call under the deadline of this kind of plugin.
     pub(super) fn within_limits(&self, name: &'static str, now: Time) -> Call {
-        Call { name, now, deadline: self.limits.deadline.saturating_mul(self.patience) }
+        Call { name, now, deadline: self.limits.deadline }
     }
 
     /// Makes a call. `outcome` names what came of an answer that could be read, for metrics.
@@ -149,9 +148,16 @@ impl<W: World> Sandbox<W> {
 
 /// Sets the clock and the deadline of what the store does next. Time is counted as long as the answer is held.
 pub(super) fn arm(store: &mut Store<Host>, call: Call) -> UnderWay {
-    store.data_mut().begin(call.now);
+    store.data_mut().begin(call.now, Grace::begin(call.deadline));
     store.set_epoch_deadline(engine::epochs(call.deadline));
     clock::begin()
+}
+
+/// What becomes of a call at its deadline: it ends, unless it runs on a thread that gives way and was given too little of the
+/// processor.
+pub(super) fn overdue(store: StoreContextMut<'_, Host>) -> wasmtime::Result<UpdateDeadline> {
+    let left = store.data().grace.as_ref().and_then(Grace::left);
+    Ok(left.map_or(UpdateDeadline::Interrupt, |left| UpdateDeadline::Continue(engine::epochs(left))))
 }
 
 /// Why the store failed.

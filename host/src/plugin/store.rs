@@ -57,7 +57,9 @@ impl Store {
     /// Keeps a component with its signature; answers its file.
     pub(super) fn keep(&self, sha256: &str, component: &[u8], signature: Option<&str>) -> io::Result<PathBuf> {
         let path = self.path(sha256);
-        self.write(&path, component)?;
+        if fs::read(&path).ok().as_deref() != Some(component) {
+            self.write(&path, component)?;
+        }
         if let Some(signature) = signature {
             self.write(&trust::signature_file(&path), signature.as_bytes())?;
         }

@@ -142,10 +142,13 @@ impl Watch {
     /// Loads and uses. The operator reports what came of it.
     async fn take(&self, slot: &str, Content { component, config, signature }: Content) -> Result<(), SwapError> {
         let config = config.as_deref().map(serde_json::from_slice).transpose();
-        let config = config.map_err(|error| {
-            let why = format!("{slot}.json in {} is not JSON: {error}", self.dir.display());
-            self.operator.refuse(slot, &component, why, BY)
-        })?;
+        let config = match config {
+            Ok(config) => config,
+            Err(error) => {
+                let why = format!("{slot}.json in {} is not JSON: {error}", self.dir.display());
+                return Err(self.operator.refuse(slot, component, why, BY).await);
+            }
+        };
         let loaded = self.operator.load(slot, component, config, None, signature.as_deref(), BY).await?;
         let used = self.operator.use_loaded(slot, loaded.now.generation, BY).await;
         if used.is_err() {

@@ -9,7 +9,7 @@ use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::call::{Answer, Question, Stopwatch, Taken};
 use crate::plugin::error::PluginError;
 use crate::plugin::loaded::Loaded;
-use crate::plugin::shadow::{Activated, Mode, PATIENCE, beside, give};
+use crate::plugin::shadow::{Activated, Mode, beside, give};
 use crate::plugin::slot::{Generation, Slot, tell};
 use crate::plugin::tap::{AnyTap as _, Tap};
 use crate::plugin::tape::Room;
@@ -123,7 +123,7 @@ impl Actor {
             self.tap.state(saved);
         }
         let (next, record) = (candidate.clone(), self.tap.record());
-        let make = move || beside(|| Life::new(next.clone()).with_patience(PATIENCE), saved, &record);
+        let make = move || beside(|| Life::new(next.clone()), saved, &record);
         self.tap.accompany(candidate, Mode::Shadow, make)
     }
 
@@ -173,7 +173,6 @@ impl Actor {
         self.tap.dismiss(&|_| true);
         self.slot.activate(&next);
         let watched = probation && {
-            let before = before.with_patience(PATIENCE);
             let make = move || (before, "its own: it was active".to_owned());
             self.tap.watch(&next, &old, make)
         };

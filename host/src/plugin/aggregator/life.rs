@@ -38,8 +38,6 @@ pub(in crate::plugin) struct Life {
     down: Option<(Instant, PluginError)>,
     /// Instances that were lost since somebody asked.
     faults: Faults,
-    /// How many times its deadline a call may take.
-    patience: u32,
     /// The time of the last call, which is that of what is saved after it, so that a replay of the call is a replay of this.
     now: Time,
 }
@@ -81,22 +79,16 @@ impl Life {
     /// A version that has ingested nothing.
     pub(in crate::plugin) fn new(generation: Arc<Generation<Loaded<AggregatorPlugin>>>) -> Self {
         let (journal, faults) = (Journal::new(), Faults::new());
-        Self { generation, instance: None, journal, down: None, faults, patience: 1, now: BEGINNING }
+        Self { generation, instance: None, journal, down: None, faults, now: BEGINNING }
     }
 
     pub(super) fn generation(&self) -> &Arc<Generation<Loaded<AggregatorPlugin>>> {
         &self.generation
     }
 
-    /// From here on calls may take so many times their deadline.
-    pub(super) fn with_patience(mut self, patience: u32) -> Self {
-        self.patience = patience;
-        self
-    }
-
     /// Replaces the state. What the journal held is in it; a trap from here on is rebuilt from it.
     fn restore(&mut self, saved: &Arc<[u8]>) -> Result<(), PluginError> {
-        let (instance, answer) = restore(self.start()?, saved)?;
+        let (instance, answer) = restore(self.generation.plugin.start()?, saved)?;
         answer?;
         let (instance, saved) = save(instance, self.now)?;
         self.journal.restart(saved?.into());
@@ -272,8 +264,7 @@ impl Life {
 
     /// The instance, or a new one that knows what the old one knew.
     fn ready(&mut self) -> Result<Instance, PluginError> {
-        if let Some(mut instance) = self.instance.take() {
-            instance.patience = self.patience;
+        if let Some(instance) = self.instance.take() {
             return Ok(instance);
         }
         if let Some((since, error)) = &self.down
@@ -286,16 +277,10 @@ impl Life {
         rebuilt
     }
 
-    fn start(&self) -> Result<Instance, PluginError> {
-        let mut instance = self.generation.plugin.start()?;
-        instance.patience = self.patience;
-        Ok(instance)
-    }
-
     fn rebuild(&mut self) -> Result<Instance, PluginError> {
         let started = Instant::now();
         loop {
-            let mut instance = self.start()?;
+            let mut instance = self.generation.plugin.start()?;
             if let Some(saved) = &self.journal.checkpoint {
                 let (restored, answer) = restore(instance, saved)?;
                 answer?;
@@ -372,12 +357,6 @@ impl Runner for Life {
 
     fn identity(&self) -> &Identity {
         &self.generation.identity
-    }
-
-    fn deadline(&self, question: &Question) -> Duration {
-        // What was tried again after a failure is not late: the failure is counted.
-        let tries = if question.changes_state() { FAILURES_MAX } else { 1 };
-        self.generation.plugin.deadline().saturating_mul(tries)
     }
 }
 

@@ -125,13 +125,13 @@ impl AggregatorSlot {
     ) -> Result<Newcomer, AggregatorError> {
         if fresh {
             let next = next.clone();
-            return aside(move || Newcomer::fresh(&next)).await;
+            return prepared(move || Newcomer::fresh(&next)).await;
         }
         loop {
             let start = self.step(|reply| Message::Prepare { next: next.number, reply }).await?;
             let (next, tap) = (next.clone(), self.tap.clone());
             // One that went on beside and is not fit after all is gone now: the next time it begins with a state.
-            if let Some(newcomer) = aside(move || Newcomer::prepare(start, &next, &tap)).await? {
+            if let Some(newcomer) = prepared(move || Newcomer::prepare(start, &next, &tap)).await? {
                 return Ok(newcomer);
             }
         }
@@ -162,8 +162,8 @@ impl AggregatorSlot {
     }
 }
 
-/// Does what takes long where nobody waits for it.
-async fn aside<T: Send + 'static>(
+/// Prepares something where nobody waits for it; but not behind all others, because what comes in meanwhile has to be kept.
+async fn prepared<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
 ) -> Result<T, AggregatorError> {
     let died = |died| AggregatorError::Plugin(format!("the preparation of the new version died: {died}"));

@@ -64,7 +64,7 @@ impl Newcomer {
     ) -> Result<Option<Self>, PluginError> {
         let (life, state) = match start {
             Start::Beside(companion) => match companion.finish() {
-                Some(life) => (life.with_patience(1), Handover::Kept),
+                Some(life) => (life, Handover::Kept),
                 None => return Ok(None),
             },
             Start::State(saved, record) => take_over(|| Life::new(next.clone()), saved, || record.histories())?,

@@ -23,7 +23,7 @@ use super::config::Config;
 use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
-use super::shadow::{Activated, Handover, Mode, PATIENCE, Runner};
+use super::shadow::{Activated, Handover, Mode, Runner};
 use super::slot::{Generation, Identity, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
@@ -197,7 +197,7 @@ impl CodecRouter {
     ) -> Result<Decoded, DecodeError> {
         let now = Time::now();
         let spent = Stopwatch::start();
-        let call = || ask(generation, 1, now, schema, key, payload, flags);
+        let call = || ask(generation, now, schema, key, payload, flags);
         let decoded = if payload.len() > IN_PLACE_BYTES_MAX && on_worker() { block_in_place(call) } else { call() };
         let took = spent.took();
         let question = Question::Decode { now, key: key.clone(), payload: payload.clone(), flags };
@@ -219,7 +219,7 @@ impl Runner for Reader {
         let decoded = match question {
             // The schema is the claim's and not the answer's.
             Question::Decode { now, key, payload, flags } => {
-                ask(&self.0, PATIENCE, *now, &self.0.identity.name, key, payload, *flags)
+                ask(&self.0, *now, &self.0.identity.name, key, payload, *flags)
             }
             other => {
                 let cause = Cause::Unsupported("a codec has no such call".to_owned());
@@ -236,24 +236,18 @@ impl Runner for Reader {
     fn identity(&self) -> &Identity {
         &self.0.identity
     }
-
-    fn deadline(&self, question: &Question) -> Duration {
-        let Question::Decode { payload, .. } = question else { return Duration::MAX };
-        deadline(self.0.plugin.deadline(), payload)
-    }
 }
 
-/// Asks a codec. It may take `patience` times its deadline.
+/// Asks a codec.
 fn ask(
     generation: &Generation<Pool>,
-    patience: u32,
     now: Time,
     schema: &Arc<str>,
     key: &Key,
     payload: &Bytes,
     flags: u32,
 ) -> Result<Result<Decoded, Rejection>, PluginError> {
-    let answer = generation.plugin.with(|sandbox| decode(sandbox, patience, now, key, payload, flags))?;
+    let answer = generation.plugin.with(|sandbox| decode(sandbox, now, key, payload, flags))?;
     let decoded = match answer {
         Ok(decoded) => decoded,
         Err(refused) => return Ok(Err(rejection(refused))),
@@ -291,17 +285,16 @@ fn on_worker() -> bool {
     Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-/// Makes one call at a time of the caller's choice, with a deadline of `patience` times what is usual, and checks the answer.
+/// Makes one call at a time of the caller's choice, and checks the answer.
 pub(super) fn decode(
     sandbox: Sandbox<CodecPlugin>,
-    patience: u32,
     now: Time,
     key: &Key,
     payload: &Bytes,
     flags: u32,
 ) -> Result<(Sandbox<CodecPlugin>, Said), PluginError> {
     let within = sandbox.within_limits("decode", now);
-    let call = Call { deadline: deadline(within.deadline, payload).saturating_mul(patience), ..within };
+    let call = Call { deadline: deadline(within.deadline, payload), ..within };
     let make = |s: &mut Sandbox<CodecPlugin>| {
         s.world.tiergate_plugin_codec().call_decode(&mut s.store, key.as_str(), payload, flags)
     };

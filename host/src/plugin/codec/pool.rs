@@ -42,11 +42,6 @@ impl Pool {
         Self { codec, claims, bound, state: Mutex::new(State { idle: Vec::new(), alive: 0 }), freed: Condvar::new() }
     }
 
-    /// The deadline of one call.
-    pub(super) fn deadline(&self) -> Duration {
-        self.codec.deadline()
-    }
-
     /// Makes a call on a free instance. The instance is used again if the call gives it back and it is not worn.
     pub(super) fn with<T>(
         &self,

@@ -174,7 +174,7 @@ fn decode(
     let payload = Bytes::copy_from_slice(&case.payload.0);
     let key = Key::new(&case.key)
         .map_err(|error| instance.identity.error(None, Cause::InvalidInput(format!("the input's key: {error}"))))?;
-    let (instance, answer) = codec::decode(instance, 1, now, &key, &payload, case.flags)?;
+    let (instance, answer) = codec::decode(instance, now, &key, &payload, case.flags)?;
     let told = match answer {
         Ok(decoded) => Told::Accepted {
             canonical: decoded.canonical,

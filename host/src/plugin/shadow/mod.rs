@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::aside::give_way;
 use super::call::{Answer, Faults, Question, Stopwatch, Taken};
-use super::error::{Cause, PluginError};
+use super::error::PluginError;
 use super::slot::{Beside, GenerationStatus, Identity, tell};
 
 use difference::differences;
@@ -33,10 +34,6 @@ const QUEUE_CALLS_MAX: usize = 1_024;
 
 /// Bytes of the calls that wait for a companion. They are mostly bytes that the gateway holds anyway.
 const QUEUE_BYTES_MAX: usize = 16 << 20;
-
-/// How many times the deadline of a call a companion may take: its thread gives way to all others. Its processor time is held
-/// against the deadline itself.
-pub(super) const PATIENCE: u32 = 10;
 
 /// What a companion is that missed calls and refused the state that would have made up for them. Its own state is not taken
 /// in that one's place: it lacks what was missed, and a swap loses nothing.
@@ -66,9 +63,6 @@ pub(super) trait Runner: Send + 'static {
 
     /// Who it is.
     fn identity(&self) -> &Identity;
-
-    /// The deadline of this call, were it active.
-    fn deadline(&self, question: &Question) -> Duration;
 }
 
 /// A version that runs beside the active one.
@@ -255,11 +249,8 @@ impl Shared {
 
     fn compare<R: Runner>(&self, runner: &mut R, taken: &Taken) -> usize {
         let spent = Stopwatch::start();
-        let (answer, mut faults) = runner.answer(&taken.question);
+        let (answer, faults) = runner.answer(&taken.question);
         let took = spent.took();
-        if faults.is_empty() && took > runner.deadline(&taken.question) {
-            faults.push(Cause::DEADLINE);
-        }
         let found = differences(&taken.question, &taken.answer, &answer);
         self.tally().compared(taken, &answer, &faults, took, found);
         taken.bytes()
@@ -267,12 +258,5 @@ impl Shared {
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Puts this thread behind all others.
-fn give_way() {
-    if let Err(error) = rustix::process::nice(19) {
-        tracing::warn!(%error, "a companion runs at the priority of all");
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::written::About;
 use super::{Done, Only, Operator, SwapError, refused};
 use crate::plugin::Plugins;
+use crate::plugin::aside::aside;
 use crate::plugin::shadow::{Mode, Report};
 use crate::plugin::slot::SlotStatus;
 use crate::plugin::tap::AnyTap;
@@ -39,8 +39,8 @@ impl Operator {
         let about = About::some(self.status_of(slot).ok().and_then(|status| status.candidate));
         let shadowed = self.shadow_in_turn(slot).await.and_then(|()| self.status_of(slot));
         match shadowed {
-            Ok(now) => Ok(self.done(("shadow", slot), now, about, (None, None), by)),
-            Err(error) => Err(self.not_done(("shadow", slot), about, error, by)),
+            Ok(now) => Ok(self.done(("shadow", slot), now, about, (None, None), by).await),
+            Err(error) => Err(self.not_done(("shadow", slot), about, error, by).await),
         }
     }
 
@@ -64,8 +64,7 @@ impl Operator {
         }
         let candidate = warmer.slot().candidate().ok_or_else(none)?;
         let warmer = warmer.clone();
-        let shadowed = spawn_blocking(move || warmer.shadow(&candidate)).await;
-        shadowed.map_err(|died| SwapError::Refused(format!("the shadow died: {died}")))?.map_err(refused)
+        aside(move || warmer.shadow(&candidate)).await?.map_err(refused)
     }
 
     /// What the companion of a slot has found so far; when there is none, what the last one had found when it ended.
@@ -158,7 +157,7 @@ impl Operator {
         self.part(slot, |_| true)?;
         let about = self.status_of(slot)?.active().into();
         // Nobody waits for an answer; what cannot be written is in the log.
-        self.tell(("confirm", slot), about, Ok(None), PROBATION);
+        self.tell(("confirm", slot), about, Ok(None), PROBATION).await;
         Ok(())
     }
 

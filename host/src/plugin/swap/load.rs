@@ -1,13 +1,14 @@
 //! `load`: from the bytes of a component to the candidate of a slot.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use tokio::task::spawn_blocking;
 
 use super::written::{About, DISCARDED_AS_REPLACED};
 use super::{Done, Operator, SwapError, refused};
+use crate::plugin::aside::{Unfinished, aside};
 use crate::plugin::bindings::AggregatorPlugin;
 use crate::plugin::config::{Config, PluginSpec};
 use crate::plugin::error::PluginError;
@@ -41,50 +42,50 @@ impl Operator {
     ) -> Result<Done<GenerationStatus>, SwapError> {
         let _turn = self.turn.lock().await;
         let replaced = self.status_of(slot).ok().and_then(|status| status.candidate);
-        let sha256 = loader::hex(&Sha256::digest(&component));
-        let mut about = About::digest(&sha256);
-        match self.load_in_turn(slot, (component, &sha256), config, (pinned, signature), &mut about).await {
+        let mut about = About::default();
+        match self.load_in_turn(slot, component, config, (pinned, signature), &mut about).await {
             Ok(loaded) => {
                 if let Some(replaced) = replaced {
-                    self.discarded(slot, replaced, DISCARDED_AS_REPLACED);
+                    self.discarded(slot, replaced, DISCARDED_AS_REPLACED).await;
                 }
                 let about = loaded.clone().into();
-                Ok(self.done(("load", slot), loaded, about, (None, None), by))
+                Ok(self.done(("load", slot), loaded, about, (None, None), by).await)
             }
-            Err(error) => Err(self.not_done(("load", slot), about, error, by)),
+            Err(error) => Err(self.not_done(("load", slot), about, error, by).await),
         }
     }
 
     /// Notes that a component was refused before it could be loaded; answers the refusal.
-    pub(in crate::plugin) fn refuse(&self, slot: &str, component: &[u8], why: String, by: &str) -> SwapError {
-        let about = About::digest(&loader::hex(&Sha256::digest(component)));
-        self.not_done(("load", slot), about, SwapError::Refused(why), by)
+    pub(in crate::plugin) async fn refuse(&self, slot: &str, component: Bytes, why: String, by: &str) -> SwapError {
+        match digest(component).await {
+            Ok(sha256) => self.not_done(("load", slot), About::digest(&sha256), SwapError::Refused(why), by).await,
+            Err(error) => error.into(),
+        }
     }
 
-    /// `about` is what is known of the component so far, and more of it from here on.
+    /// `about` is told what is known of the component so far.
     async fn load_in_turn(
         &self,
         slot: &str,
-        (component, sha256): (Bytes, &str),
+        component: Bytes,
         config: Option<serde_json::Value>,
         (pinned, signature): (Option<&str>, Option<&str>),
         about: &mut About,
     ) -> Result<GenerationStatus, SwapError> {
+        let sha256 = digest(component.clone()).await?;
+        *about = About::digest(&sha256);
         let active = self.slot(slot)?.identities().pop();
         if component.len() as u64 > FILE_BYTES_MAX.as_u64() {
             return Err(SwapError::Refused(format!("the component is larger than {FILE_BYTES_MAX}")));
         }
-        if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(sha256)) {
-            return Err(SwapError::NotPinned { pinned: pinned.to_owned(), found: sha256.to_owned() });
+        if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(&sha256)) {
+            return Err(SwapError::NotPinned { pinned: pinned.to_owned(), found: sha256 });
         }
-        self.loader.verify(&component, signature).map_err(SwapError::Unsigned)?;
-        loader::recognise(&component).map_err(SwapError::Refused)?;
-        let path = self.store.keep(sha256, &component, signature)?;
-        if !self.loader.is_compiled(sha256) {
-            let limits = &self.config.compile_limits;
-            let compiled = child::compile(&path, sha256, &self.cache_dir, limits).await;
+        let (path, is_compiled) = self.keep(component, &sha256, signature).await?;
+        if !is_compiled {
+            let compiled = child::compile(&path, &sha256, &self.cache_dir, &self.config.compile_limits).await;
             if let Err(why) = compiled {
-                self.prune()?;
+                self.prune().await?;
                 return Err(SwapError::Refused(why));
             }
         }
@@ -92,35 +93,54 @@ impl Operator {
         let spec = PluginSpec { name: slot.to_owned(), path: Some(path), config };
         let offered = self.offer(slot, spec, about).await;
         if offered.is_err() {
-            self.prune()?;
+            self.prune().await?;
         }
         offered
+    }
+
+    /// Keeps a component that looks like one and is signed as it must be; answers its file, and whether its code is at hand.
+    async fn keep(
+        &self,
+        component: Bytes,
+        sha256: &str,
+        signature: Option<&str>,
+    ) -> Result<(PathBuf, bool), SwapError> {
+        let (loader, store) = (self.loader.clone(), self.store.clone());
+        let (sha256, signature) = (sha256.to_owned(), signature.map(str::to_owned));
+        let keep = move || {
+            loader.verify(&component, signature.as_deref()).map_err(SwapError::Unsigned)?;
+            loader::recognise(&component).map_err(SwapError::Refused)?;
+            let path = store.keep(&sha256, &component, signature.as_deref())?;
+            Ok((path, loader.is_compiled(&sha256)))
+        };
+        aside(keep).await?
     }
 
     /// Instantiates and checks a component, and makes it the candidate.
     async fn offer(&self, slot: &str, spec: PluginSpec, about: &mut About) -> Result<GenerationStatus, SwapError> {
         let (loader, config) = (self.loader.clone(), self.config.clone());
         let codec = self.plugins.codecs.slot(slot).map(|(at, _)| at);
-        let is_aggregator = **self.plugins.aggregator.slot().name() == *slot;
-        let load = move || match codec {
-            Some(at) => {
+        let aggregator = self.plugins.aggregator.slot();
+        let serving = (**aggregator.name() == *slot).then(|| aggregator.active());
+        let load = move || match (codec, serving) {
+            (Some(at), _) => {
                 let (identity, codec) = load_codec(&loader, &spec, at, &config)?;
                 conforms(&config, &codec.codec)?;
                 Ok((identity, Loadable::Codec(codec)))
             }
-            None if is_aggregator => {
+            (None, Some(serving)) => {
                 let (identity, aggregator) = load_aggregator(&loader, &spec, &config)?;
+                has_inputs_of(&serving.plugin, &aggregator)?;
                 conforms(&config, &*aggregator)?;
                 Ok((identity, Loadable::Aggregator(aggregator)))
             }
-            None => {
+            (None, None) => {
                 let (identity, policy) = load_warmer(&loader, &spec, &config)?;
                 conforms(&config, &policy.warmer)?;
                 Ok((identity, Loadable::Warmer(policy)))
             }
         };
-        let loaded = spawn_blocking(load).await.map_err(|died| SwapError::Refused(format!("loading died: {died}")))?;
-        let (identity, loaded) = loaded.inspect_err(|error| about.learn(error)).map_err(refused)?;
+        let (identity, loaded) = aside(load).await?.inspect_err(|error| about.learn(error)).map_err(refused)?;
         (about.plugin, about.version) =
             (Some(identity.name.to_string()), identity.version.as_deref().map(str::to_owned));
         self.put(slot, identity, loaded)
@@ -135,18 +155,23 @@ impl Operator {
                 let (_, slot) = self.plugins.codecs.slot(slot).ok_or_else(|| self.no_slot(slot))?;
                 Ok(slot.offer(identity, pool).status())
             }
-            Loadable::Aggregator(plugin) => {
-                let slot = self.plugins.aggregator.slot();
-                let (now, then) = (aggregator::inputs(&slot.active().plugin), aggregator::inputs(&plugin));
-                if sorted(now.map_err(refused)?) != sorted(then.map_err(refused)?) {
-                    let why = "it composes views from other keys than the active one; name it in the configuration and restart";
-                    return Err(refused(identity.refused(why)));
-                }
-                Ok(slot.offer(identity, plugin).status())
-            }
+            Loadable::Aggregator(plugin) => Ok(self.plugins.aggregator.slot().offer(identity, plugin).status()),
             Loadable::Warmer(policy) => Ok(self.plugins.warmer.slot().offer(identity, policy).status()),
         }
     }
+}
+
+async fn digest(component: Bytes) -> Result<String, Unfinished> {
+    aside(move || loader::hex(&Sha256::digest(&component))).await
+}
+
+/// The dashboard keeps the documents at hand that the active aggregator asked for.
+fn has_inputs_of(serving: &Loaded<AggregatorPlugin>, plugin: &Loaded<AggregatorPlugin>) -> Result<(), PluginError> {
+    if sorted(aggregator::inputs(serving)?) == sorted(aggregator::inputs(plugin)?) {
+        return Ok(());
+    }
+    let why = "it composes views from other keys than the active one; name it in the configuration and restart";
+    Err(plugin.identity.refused(why))
 }
 
 /// Runs the conformance vectors of its kind, where they are asked for.

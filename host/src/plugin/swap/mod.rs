@@ -40,8 +40,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{self, Arc, PoisonError};
 
 use tokio::sync::{Mutex, watch};
-use tokio::task::spawn_blocking;
 
+use super::aside::{Unfinished, aside};
 use super::config::Config;
 use super::error::PluginError;
 use super::loader::Loader;
@@ -58,7 +58,7 @@ pub struct Operator {
     config: Config,
     loader: Arc<Loader>,
     cache_dir: PathBuf,
-    store: Store,
+    store: Arc<Store>,
     audit: Arc<Audit>,
     /// What the last companion of each slot had found.
     reports: sync::Mutex<BTreeMap<String, Report>>,
@@ -104,6 +104,9 @@ pub enum SwapError {
     /// The host's own files.
     #[error("the plugin store: {0}")]
     Store(#[from] io::Error),
+    /// The gateway could not do its part.
+    #[error("a part of the step could not be done: {0}")]
+    Unfinished(#[from] Unfinished),
 }
 
 /// As what a slot must be found for a swap.
@@ -154,7 +157,7 @@ impl Operator {
     pub fn new(config: Config, data_dir: &Path) -> Result<Self, Vec<PluginError>> {
         let cache_dir = data_dir.join("compiled");
         let of_store = |error: io::Error| vec![runtime_error(format!("{}: {error}", data_dir.display()))];
-        let store = Store::open(&data_dir.join("plugins")).map_err(of_store)?;
+        let store = Arc::new(Store::open(&data_dir.join("plugins")).map_err(of_store)?);
         let audit = Arc::new(Audit::open(&data_dir.join("audit.jsonl")).map_err(of_store)?);
         let loader = super::start(&config, &cache_dir).map_err(|error| vec![runtime_error(format!("{error:#}"))])?;
         let plugins = Plugins::load_with(&config, &loader, Some(&store))?;
@@ -243,19 +246,19 @@ impl Operator {
         let (activated, now) = match swapped {
             Ok(swapped) => swapped,
             Err(error) if only.is_told(&error) => return Err(error),
-            Err(error) => return Err(self.not_done((step, slot), about, error, by)),
+            Err(error) => return Err(self.not_done((step, slot), about, error, by).await),
         };
         self.swaps.send_modify(|count| *count += 1);
         if activated.watched {
             self.watch(slot, now.generation);
         }
         for gone in found.iter().flat_map(|found| &found.previous).filter(|before| !now.holds(before.generation)) {
-            self.discarded(slot, gone.clone(), DISCARDED_AS_OLDEST);
+            self.discarded(slot, gone.clone(), DISCARDED_AS_OLDEST).await;
         }
         let why = if let Only::Active { why, .. } = only { format!("{why}; ") } else { String::new() };
-        let unnoted = self.unnoted(slot);
+        let unnoted = self.unnoted(slot).await;
         let note = format!("{why}state: {}", activated.state);
-        Ok(self.done((step, slot), now, about, (Some(note), unnoted), by))
+        Ok(self.done((step, slot), now, about, (Some(note), unnoted), by).await)
     }
 
     async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<Activated, SwapError> {
@@ -278,8 +281,7 @@ impl Operator {
         if **warmer.slot().name() == *name {
             let next = next(warmer.slot(), back).ok_or_else(none)?;
             let warmer = warmer.clone();
-            let activated = spawn_blocking(move || warmer.activate(&next, fresh, probation)).await;
-            let activated = activated.map_err(|died| SwapError::Refused(format!("the swap died: {died}")))?;
+            let activated = aside(move || warmer.activate(&next, fresh, probation)).await?;
             return activated.map_err(|error| SwapError::Refused(stateless(&error.to_string())));
         }
         Err(self.no_slot(name))
@@ -302,12 +304,15 @@ impl Operator {
             Ok((gone, self.status_of(slot)?))
         });
         match discarded {
-            Ok((gone, now)) => Ok(self.done(step, now, gone.into(), (None, self.unnoted(slot)), by)),
+            Ok((gone, now)) => {
+                let unnoted = self.unnoted(slot).await;
+                Ok(self.done(step, now, gone.into(), (None, unnoted), by).await)
+            }
             Err(error) => {
                 // The one that serves is known, and cannot be discarded.
                 let active = self.status_of(slot).ok().map(|status| status.active());
                 let about = About::some(active.filter(|active| active.generation == generation));
-                Err(self.not_done(step, about, error, by))
+                Err(self.not_done(step, about, error, by).await)
             }
         }
     }
@@ -338,16 +343,20 @@ impl Operator {
     }
 
     /// Writes down what a slot holds now, for the next start.
-    fn note(&self, slot: &str) -> Result<(), SwapError> {
+    async fn note(&self, slot: &str) -> Result<(), SwapError> {
         let chain = self.slot(slot)?.identities().iter().map(|identity| Held::of(identity)).collect();
-        let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?;
-        self.store.note(spec, chain)?;
-        self.prune()
+        let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?.clone();
+        let store = self.store.clone();
+        aside(move || store.note(&spec, chain)).await??;
+        self.prune().await
     }
 
-    fn prune(&self) -> Result<(), SwapError> {
+    /// Deletes the components that no slot needs.
+    async fn prune(&self) -> Result<(), SwapError> {
         let candidates = self.plugins.status().into_iter().filter_map(|status| status.candidate);
-        Ok(self.store.prune(&candidates.map(|candidate| candidate.sha256).collect::<Vec<_>>())?)
+        let candidates: Vec<_> = candidates.map(|candidate| candidate.sha256).collect();
+        let store = self.store.clone();
+        Ok(aside(move || store.prune(&candidates)).await??)
     }
 
     fn reports(&self) -> sync::MutexGuard<'_, BTreeMap<String, Report>> {

@@ -1,6 +1,9 @@
 //! What is written down of a step, and what its answer says where that cannot be done.
 
+use std::io;
+
 use super::{Operator, SwapError};
+use crate::plugin::aside::aside;
 use crate::plugin::error::PluginError;
 use crate::plugin::slot::GenerationStatus;
 use crate::record::Time;
@@ -35,7 +38,7 @@ pub(super) struct About {
 
 impl Operator {
     /// Writes down a step that was carried out, with a note; answers it, with what could not be written.
-    pub(super) fn done<T>(
+    pub(super) async fn done<T>(
         &self,
         step: (&'static str, &str),
         now: T,
@@ -44,33 +47,39 @@ impl Operator {
         by: &str,
     ) -> Done<T> {
         let note = joined([note, unnoted.clone()]);
-        let unwritten = self.tell(step, about, Ok(note), by);
+        let unwritten = self.tell(step, about, Ok(note), by).await;
         Done { now, warning: joined([unnoted, unwritten]) }
     }
 
     /// Writes down a step that was not carried out; answers why it was not.
-    pub(super) fn not_done(&self, step: (&'static str, &str), about: About, why: SwapError, by: &str) -> SwapError {
+    pub(super) async fn not_done(
+        &self,
+        step: (&'static str, &str),
+        about: About,
+        why: SwapError,
+        by: &str,
+    ) -> SwapError {
         // Nothing has changed, so that an entry less misleads nobody; that it is missing is in the log.
-        self.tell(step, about, Err(&why), by);
+        self.tell(step, about, Err(&why), by).await;
         why
     }
 
     /// Writes down that a version was discarded that nobody asked to be.
-    pub(super) fn discarded(&self, slot: &str, gone: GenerationStatus, why: &str) {
+    pub(super) async fn discarded(&self, slot: &str, gone: GenerationStatus, why: &str) {
         // Nobody waits for an answer; what cannot be written is in the log.
-        self.tell(("discard", slot), gone.into(), Ok(Some(why.to_owned())), GATEWAY);
+        self.tell(("discard", slot), gone.into(), Ok(Some(why.to_owned())), GATEWAY).await;
     }
 
     /// Writes down what a slot holds, for the next start, after a step that cannot be taken back; answers what a restart makes
     /// of it where that fails.
-    pub(super) fn unnoted(&self, slot: &str) -> Option<String> {
-        let error = self.note(slot).err()?;
+    pub(super) async fn unnoted(&self, slot: &str) -> Option<String> {
+        let error = self.note(slot).await.err()?;
         tracing::error!(slot, %error, "what the slot holds could not be noted: a restart forgets this step");
         Some(format!("a restart forgets this: {error}"))
     }
 
     /// Writes a step down: what came of it, with a note, or why it was not carried out. Answers why it could not be written.
-    pub(super) fn tell(
+    pub(super) async fn tell(
         &self,
         (step, slot): (&'static str, &str),
         About { plugin, version, sha256 }: About,
@@ -89,7 +98,9 @@ impl Operator {
         };
         let (at, by, name, place) = (Time::now(), by.to_owned(), step.to_owned(), Some(slot.to_owned()));
         let entry = Entry { at, by, step: name, slot: place, what: None, plugin, version, sha256, result, note };
-        let error = self.audit.add(&entry).err()?;
+        let audit = self.audit.clone();
+        let added = aside(move || audit.add(&entry)).await;
+        let error = added.map_err(io::Error::other).flatten().err()?;
         tracing::error!(slot, step, %error, "a plugin swap could not be written to the audit log");
         Some(format!("the audit log does not have this: {error}"))
     }

@@ -6,7 +6,6 @@
 mod convert;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
@@ -19,7 +18,7 @@ use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Answered, BEGINNING, Call, Sandbox};
-use super::shadow::{Activated, Companion, Handover, Mode, PATIENCE, Runner, beside, take_over};
+use super::shadow::{Activated, Companion, Handover, Mode, Runner, beside, take_over};
 use super::slot::{Generation, Identity, Slot, SlotStatus};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
@@ -58,8 +57,6 @@ pub(super) struct Planner {
     instance: Option<Instance>,
     /// The state after the last plan.
     saved: Option<Arc<[u8]>>,
-    /// How many times its deadline a call may take.
-    patience: u32,
 }
 
 // === impl Policy ===
@@ -108,7 +105,7 @@ impl WarmerSlot {
         let running = lock(&self.running);
         let (next, saved, record) = (candidate.clone(), running.planner.saved.clone(), self.tap.record());
         let make = move || {
-            let new = || Planner::new(next.clone()).with_patience(PATIENCE);
+            let new = || Planner::new(next.clone());
             match saved {
                 Some(saved) => beside(new, Ok(saved), &record),
                 None => (new(), Handover::Nothing.to_string()),
@@ -130,7 +127,7 @@ impl WarmerSlot {
         let (mut planner, state) = if fresh {
             (new(), Handover::Fresh)
         } else if let Some(planner) = self.tap.come_back(next.number).and_then(Companion::finish) {
-            (planner.with_patience(1), Handover::Kept)
+            (planner, Handover::Kept)
         } else {
             match running.planner.saved.clone() {
                 Some(saved) => take_over(new, Ok(saved), || self.tap.record().histories())?,
@@ -145,7 +142,7 @@ impl WarmerSlot {
         self.slot.activate(next);
         let old = before.generation.clone();
         let watched = probation && {
-            let make = move || (before.with_patience(PATIENCE), "its own: it was active".to_owned());
+            let make = move || (before, "its own: it was active".to_owned());
             self.tap.watch(next, &old, make)
         };
         Ok(Activated { state, watched })
@@ -206,16 +203,11 @@ impl Running {
 impl Planner {
     /// A version that has made no plan.
     pub(super) fn new(generation: Arc<Generation<Policy>>) -> Self {
-        Self { generation, instance: None, saved: None, patience: 1 }
-    }
-
-    fn with_patience(mut self, patience: u32) -> Self {
-        self.patience = patience;
-        self
+        Self { generation, instance: None, saved: None }
     }
 
     fn restore(&mut self, saved: &Arc<[u8]>) -> Result<(), PluginError> {
-        let (instance, answer) = restore(self.start()?, saved)?;
+        let (instance, answer) = restore(self.generation.plugin.warmer.start()?, saved)?;
         answer?;
         (self.instance, self.saved) = (Some(instance), Some(saved.clone()));
         Ok(())
@@ -254,25 +246,18 @@ impl Planner {
 
     /// The instance, or a new one that knows what the last one knew.
     fn ready(&mut self) -> Result<Instance, PluginError> {
-        if let Some(mut instance) = self.instance.take() {
-            instance.patience = self.patience;
+        if let Some(instance) = self.instance.take() {
             return Ok(instance);
         }
-        let Some(saved) = &self.saved else { return self.start() };
-        match restore(self.start()?, saved) {
+        let Some(saved) = &self.saved else { return self.generation.plugin.warmer.start() };
+        match restore(self.generation.plugin.warmer.start()?, saved) {
             Ok((instance, Ok(()))) => return Ok(instance),
             Ok((_, Err(error))) | Err(error) => {
                 tracing::warn!(%error, "the warmer does not take its own state back; it starts without");
             }
         }
         self.saved = None;
-        self.start()
-    }
-
-    fn start(&self) -> Result<Instance, PluginError> {
-        let mut instance = self.generation.plugin.warmer.start()?;
-        instance.patience = self.patience;
-        Ok(instance)
+        self.generation.plugin.warmer.start()
     }
 }
 
@@ -296,10 +281,6 @@ impl Runner for Planner {
 
     fn identity(&self) -> &Identity {
         &self.generation.identity
-    }
-
-    fn deadline(&self, _: &Question) -> Duration {
-        self.generation.plugin.warmer.deadline()
     }
 }
 

@@ -1,0 +1,109 @@
+//! Work that gives way: it runs on threads of the lowest priority, so that who is being served feels neither a candidate nor
+//! the checks of a load. A deadline of such a thread counts what it was given of the processor: see [`Grace`].
+
+use std::cell::Cell;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::call::Stopwatch;
+
+/// How many times its deadline a call may take on a thread that gives way, however little of the processor it was given.
+const PATIENCE: u32 = 10;
+
+thread_local! {
+    static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Why something was not done aside.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfinished {
+    /// There was no thread to be had.
+    #[error("there is no thread for it: {0}")]
+    NoThread(io::Error),
+    /// It panicked.
+    #[error("its thread has died")]
+    Died,
+}
+
+/// Puts this thread behind all others.
+pub(super) fn give_way() {
+    if let Err(error) = rustix::process::nice(19) {
+        tracing::warn!(%error, "a thread that should give way runs at the priority of all");
+    }
+    GIVES_WAY.set(true);
+}
+
+/// Does `work` on a thread of its own that gives way.
+///
+/// # Errors
+///
+/// When there is no thread to be had, or `work` panics.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unfinished> {
+    let (done, result) = oneshot::channel();
+    let run = move || {
+        give_way();
+        if done.send(work()).is_err() {
+            tracing::debug!("nobody waits any more for what was done aside");
+        }
+    };
+    thread::Builder::new().name("aside".into()).spawn(run).map_err(Unfinished::NoThread)?;
+    result.await.map_err(|_| Unfinished::Died)
+}
+
+/// What a call on a thread that gives way may take beyond its deadline: as long as it had less of the processor than that.
+pub(super) struct Grace {
+    deadline: Duration,
+    begun: Instant,
+    spent: Stopwatch,
+}
+
+impl Grace {
+    /// That of a call which begins now; `None` on a thread like any other, where somebody waits.
+    pub(super) fn begin(deadline: Duration) -> Option<Self> {
+        let begin = || Self { deadline, begun: Instant::now(), spent: Stopwatch::start() };
+        GIVES_WAY.get().then(begin)
+    }
+
+    /// What is left of the deadline; `None` if nothing is, or patience is at its end.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let left = self.deadline.checked_sub(self.spent.took()).filter(|left| !left.is_zero());
+        left.filter(|_| self.begun.elapsed() < self.deadline.saturating_mul(PATIENCE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_aside_is_answered_and_a_panic_is_an_error() {
+        assert_eq!(aside(|| (GIVES_WAY.get(), 1 + 1)).await.unwrap(), (true, 2));
+        assert!(!GIVES_WAY.get());
+        let died: Result<(), _> = aside(|| panic!("for a test")).await;
+        assert!(matches!(died, Err(Unfinished::Died)));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_given_nothing_of_the_processor_has_time_left_until_patience_ends() {
+        const DEADLINE: Duration = Duration::from_millis(20);
+        assert!(Grace::begin(DEADLINE).is_none(), "on a thread like any other");
+        let idle = |span: Duration| {
+            move || {
+                let grace = Grace::begin(DEADLINE).unwrap();
+                thread::sleep(span);
+                grace.left()
+            }
+        };
+        assert!(aside(idle(DEADLINE * 2)).await.unwrap().is_some());
+        assert_eq!(aside(idle(DEADLINE * PATIENCE)).await.unwrap(), None);
+        let busy = || {
+            let grace = Grace::begin(DEADLINE).unwrap();
+            while grace.spent.took() < DEADLINE {}
+            grace.left()
+        };
+        assert_eq!(aside(busy).await.unwrap(), None);
+    }
+}

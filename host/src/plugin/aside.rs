@@ -1,17 +1,31 @@
-//! Work that gives way: it runs on threads of the lowest priority, so that who is being served feels neither a candidate nor
-//! the checks of a load. A deadline of such a thread counts what it was given of the processor: see [`Grace`].
+//! Work that gives way: it runs on threads that are given the processor when no other wants it, so that who is being served
+//! feels neither a candidate nor the checks of a load. The deadline of a call on such a thread counts what it was given of the
+//! processor: see [`Grace`].
+//!
+//! They are of the policy `SCHED_IDLE` (`sched(7)`): others need not even wait for the end of a slice, as they would with the
+//! lowest priority of the usual policy, and a thread can leave it again when it is waited for.
 
 use std::cell::Cell;
 use std::io;
-use std::thread;
+use std::os::unix::thread::JoinHandleExt as _;
+use std::pin::pin;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadId, ThreadPriority, ThreadPriorityOsValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id, thread_schedule_policy_param,
+};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::call::Stopwatch;
 
 /// How many times its deadline a call may take on a thread that gives way, however little of the processor it was given.
-const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 100;
+
+/// How long work gives way that somebody waits for: on a machine that never rests it would not end.
+const GIVES_WAY_FOR: Duration = Duration::from_secs(5);
 
 thread_local! {
     static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
@@ -30,10 +44,24 @@ pub enum Unfinished {
 
 /// Puts this thread behind all others.
 pub(super) fn give_way() {
-    if let Err(error) = rustix::process::nice(19) {
-        tracing::warn!(%error, "a thread that should give way runs at the priority of all");
-    }
+    schedule(thread_native_id(), NormalThreadSchedulePolicy::Idle);
     GIVES_WAY.set(true);
+}
+
+/// Puts a thread that gave way among all others again.
+pub(super) fn hurry<T>(thread: &JoinHandle<T>) {
+    schedule(thread.as_pthread_t(), NormalThreadSchedulePolicy::Other);
+}
+
+fn schedule(thread: ThreadId, policy: NormalThreadSchedulePolicy) {
+    let policy = ThreadSchedulePolicy::Normal(policy);
+    // It would set the caller's niceness, too, which an operator may have chosen otherwise: what counts is the policy.
+    let usual = ThreadPriority::Os(ThreadPriorityOsValue::default());
+    let set = set_thread_priority_and_policy(thread, usual, policy);
+    let found = thread_schedule_policy_param(thread).map(|(policy, _)| policy);
+    if found != Ok(policy) {
+        tracing::warn!(?set, ?found, wanted = ?policy, "a thread of the plugins is not scheduled as it should be");
+    }
 }
 
 /// Does `work` on a thread of its own that gives way.
@@ -49,7 +77,12 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
             tracing::debug!("nobody waits any more for what was done aside");
         }
     };
-    thread::Builder::new().name("aside".into()).spawn(run).map_err(Unfinished::NoThread)?;
+    let thread = thread::Builder::new().name("aside".into()).spawn(run).map_err(Unfinished::NoThread)?;
+    let mut result = pin!(result);
+    if let Ok(done) = timeout(GIVES_WAY_FOR, &mut result).await {
+        return done.map_err(|_| Unfinished::Died);
+    }
+    hurry(&thread);
     result.await.map_err(|_| Unfinished::Died)
 }
 
@@ -88,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_was_given_nothing_of_the_processor_has_time_left_until_patience_ends() {
-        const DEADLINE: Duration = Duration::from_millis(20);
+        const DEADLINE: Duration = Duration::from_millis(5);
         assert!(Grace::begin(DEADLINE).is_none(), "on a thread like any other");
         let idle = |span: Duration| {
             move || {

@@ -3,7 +3,7 @@
 //! In shadow it is a candidate, to be judged before it is used. On probation it is the version before the active one, which
 //! goes on knowing what it would know, so that a rollback loses nothing.
 //!
-//! It costs what it is allowed to: one thread of the lowest priority that rests as long as it worked, and a bounded queue.
+//! It costs what it is allowed to: one thread that gives way to all others and rests as long as it worked, and a bounded queue.
 //! What does not fit the queue is not asked, and counted. A companion with state that missed something is out of step: it is
 //! asked nothing until it is given the state of the active one again.
 
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::aside::give_way;
+use super::aside::{self, give_way};
 use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::PluginError;
 use super::slot::{Beside, GenerationStatus, Identity, tell};
@@ -190,6 +190,7 @@ impl<R: Runner> Companion<R> {
     /// Lets it rest no more, because it is wanted; answers how many bytes of calls still wait for it.
     pub(super) fn hurry(&self) -> usize {
         self.shared.hurried.store(true, SeqCst);
+        aside::hurry(&self.thread);
         self.thread.thread().unpark();
         self.shared.queued_bytes.load(SeqCst)
     }

@@ -37,3 +37,22 @@ pub fn instant(number: f64) -> Option<Micros> {
     };
     Some(micros.round() as Micros)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The first second of 2001 and of 2100: what lies outside is no time of a document.
+    const CENTURY: std::ops::Range<Micros> = 978_307_200 * SECOND..4_102_444_800 * SECOND;
+
+    proptest! {
+        #[test]
+        fn the_seconds_of_a_document_keep_the_microsecond(at in CENTURY) {
+            let text = |at| serde_json::to_string(&seconds(at)).unwrap();
+            prop_assert_ne!(text(at), text(at + 1));
+            prop_assert_eq!(instant(serde_json::from_str(&text(at)).unwrap()), Some(at));
+        }
+    }
+}

@@ -43,6 +43,10 @@ struct Memory {
     observed: Observed,
     /// Whether something was ingested or observed since the documents were last made.
     changed: bool,
+    /// The timestamp of the documents, by which the cache tells a newer one from an older: it moves with every change of what
+    /// they are made from, and never back. None in a state that was saved before there was a stamp.
+    #[serde(default)]
+    stamp: Micros,
     /// The digest of each document as it was last published.
     published: BTreeMap<String, u64>,
 }
@@ -56,8 +60,20 @@ impl Default for Memory {
             dispersions: VecDeque::new(),
             observed: Observed::default(),
             changed: false,
+            stamp: 0,
             published: BTreeMap::new(),
         }
+    }
+}
+
+impl Memory {
+    /// Takes note that documents which are made from now on may differ from those before, and are of `made` at least.
+    ///
+    /// The stamp looks at no clock, and does not depend on how often documents are asked for: aggregators that take and observe
+    /// the same in the same order come to the same one.
+    fn change(&mut self, made: Micros) {
+        self.changed = true;
+        self.stamp = self.stamp.saturating_add(1).max(made);
     }
 }
 
@@ -75,8 +91,9 @@ impl Aggregator {
             match reader.body(&signal.body) {
                 Ok(record) => {
                     let btc = record.price.filter(|_| record.symbol == btc::SYMBOL);
+                    let made = record.timestamp;
                     if self.memory.table.offer(record, now, &self.config) {
-                        self.memory.changed = true;
+                        self.memory.change(made);
                         if let Some(price) = btc {
                             self.memory.btc.note(now, price);
                         }
@@ -91,7 +108,10 @@ impl Aggregator {
     /// Takes note of documents that other producers changed. What this plugin published itself changes nothing.
     pub fn observe(&mut self, changed: &[Document]) {
         for document in changed {
-            self.memory.changed |= self.memory.observed.note(document);
+            if self.memory.observed.note(document) {
+                // However new it is, the signals become no newer by it.
+                self.memory.change(0);
+            }
         }
     }
 
@@ -115,12 +135,13 @@ impl Aggregator {
                 .map(|dispersion| round(dispersion, 2)),
             btc: self.memory.btc.volatility(),
         };
-        let scene = Scene { config: &self.config, held: &held, moves };
+        let newest = held.iter().map(|held| held.record.timestamp).max();
+        let scene = Scene { config: &self.config, stamp: self.memory.stamp, held: &held, moves };
         let mut documents = documents::all(&scene, &inputs)?;
         self.memory.changed = false;
         let published = &mut self.memory.published;
         documents.retain(|document| {
-            let digest = digest(&document.body);
+            let digest = digest(newest, &document.body);
             published.insert(document.key.to_owned(), digest) != Some(digest)
         });
         Ok(documents)
@@ -156,6 +177,8 @@ impl Aggregator {
                 memory.format
             )));
         }
+        // Where no stamp was saved it begins at the newest record; what was saved with one is never behind it.
+        memory.stamp = memory.stamp.max(memory.table.newest());
         memory.table.forget_over(&self.config);
         self.memory = memory;
         Ok(())
@@ -175,8 +198,12 @@ fn remember(dispersions: &mut VecDeque<(Micros, f64)>, now: Micros, dispersion: 
     }
 }
 
-fn digest(body: &[u8]) -> u64 {
+/// The digest of a document: of how new its newest record is and of all that follows its stamp, because a stamp that moved is
+/// no news by itself.
+fn digest(newest: Option<Micros>, body: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
+    // The stamp is a document's first field, and a number holds no comma.
+    let content = body.iter().position(|byte| *byte == b',').map_or(body, |comma| &body[comma..]);
+    (newest, content).hash(&mut hasher);
     hasher.finish()
 }

@@ -73,6 +73,11 @@ impl Table {
         current
     }
 
+    /// The newest record's timestamp, in the window or not; 0 without a record.
+    pub fn newest(&self) -> Micros {
+        self.symbols.values().map(|held| held.record.timestamp).max().unwrap_or_default()
+    }
+
     /// How many symbols are remembered.
     pub fn len(&self) -> usize {
         self.symbols.len()

@@ -1,6 +1,8 @@
 //! The documents that this plugin publishes, in the shapes of the schema that the producers write and read.
 //!
-//! Each is encoded once, holds no list twice (B52), and says in its `timestamp` how new the newest data in it is.
+//! Each is encoded once and holds no list twice (B52). Its `timestamp` is a stamp: that of the newest record that was taken,
+//! and a microsecond more for each change since. So it says how new the data is, and of two documents that were made one after
+//! the other it is greater in the second, although their signals may be of one moment: the cache goes by it.
 
 mod breadth;
 mod mover;
@@ -32,6 +34,8 @@ pub const BREADTH: &str = "market:breadth";
 pub struct Scene<'a> {
     /// The operator's settings.
     pub config: &'a Config,
+    /// The documents' timestamp, no less than that of any record.
+    pub stamp: Micros,
     /// The records. There is at least one.
     pub held: &'a [&'a Held],
     /// What their changes add up to.
@@ -40,8 +44,7 @@ pub struct Scene<'a> {
 
 /// All documents that there is data for.
 pub fn all(scene: &Scene<'_>, inputs: &Inputs<'_>) -> Result<Vec<Publication>, Error> {
-    let as_of = scene.held.iter().map(|held| held.record.timestamp).max().unwrap_or_default();
-    let publish = Publisher { as_of, ttl_seconds: scene.config.ttl_seconds };
+    let publish = Publisher { stamp: scene.stamp, ttl_seconds: scene.config.ttl_seconds };
     let mut documents =
         vec![publish.document(SIGNALS, signals::of(scene))?, publish.document(OVERVIEW, overview::of(scene, inputs))?];
     // Without a single known price or change, an empty list or a zero would only hide what another producer knows.
@@ -55,7 +58,7 @@ pub fn all(scene: &Scene<'_>, inputs: &Inputs<'_>) -> Result<Vec<Publication>, E
 }
 
 struct Publisher {
-    as_of: Micros,
+    stamp: Micros,
     ttl_seconds: u32,
 }
 
@@ -74,7 +77,7 @@ struct Envelope<T> {
 impl Publisher {
     fn document(&self, key: &'static str, fields: impl Serialize) -> Result<Publication, Error> {
         let envelope = Envelope {
-            timestamp: seconds(self.as_of),
+            timestamp: seconds(self.stamp),
             version: "1.0",
             fields,
             __producer: NAME,

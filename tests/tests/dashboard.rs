@@ -5,7 +5,8 @@ use std::io::Read as _;
 
 use bytes::Bytes;
 use hyper::Method;
-use tiergate_tests::{Gateway, PATIENCE, eventually, fixture, moved_to_now};
+use serde_json::json;
+use tiergate_tests::{Gateway, PATIENCE, eventually, fixture, moved_to_now, now_seconds};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -71,6 +72,19 @@ async fn head_answers_the_headers_alone_and_a_limit_bounds_every_list() {
     let three = gateway.get("/api/dashboard/symbols?limit=3").await.json();
     assert_eq!(three["symbols"].as_array().unwrap().len(), 3);
     assert_eq!(three["symbols"][0], get.json()["symbols"][0], "the best scores stay");
+}
+
+#[tokio::test]
+async fn of_signals_of_one_moment_the_one_that_was_answered_last_is_kept() {
+    let gateway = Gateway::with().start().await;
+    let moment = now_seconds();
+    for price in 1..=20 {
+        let signal = json!({ "symbol": "BTCUSDT", "confluence_score": 60, "price": price, "timestamp": moment });
+        let reply = gateway.ingest(signal.to_string()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let signals = gateway.get("/api/cache/analysis:signals").await.json();
+        assert_eq!(signals["signals"][0]["price"].as_f64(), Some(f64::from(price)), "{signals}");
+    }
 }
 
 #[tokio::test]

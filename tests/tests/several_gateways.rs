@@ -117,13 +117,14 @@ async fn each_is_fed_a_third_and_serves_all_and_when_the_one_that_publishes_is_k
     }
 }
 
-/// The documents that the signals add up to, as `gateway` serves them, when all of them are of `moment`; without their times.
+/// The documents that the signals add up to, as `gateway` serves them, when all of them are of the second of `moment`; without
+/// their times.
 async fn documents(gateway: &Gateway, moment: u64) -> Vec<Value> {
     let mut all = Vec::new();
     for key in ["analysis:signals", "market:overview", "market:movers", "market:breadth"] {
         let mut document = eventually(&format!("{key} is of {moment}"), async || {
             let document = gateway.get(&format!("/api/cache/{key}")).await.json();
-            (document["timestamp"].as_f64() == Some(moment as f64)).then_some(document)
+            (document["timestamp"].as_f64().map(f64::floor) == Some(moment as f64)).then_some(document)
         })
         .await;
         strip_times(&mut document);
@@ -159,7 +160,6 @@ async fn every_gateway_takes_the_signals_in_the_same_order_and_the_next_to_publi
     // The same symbols through all of them at once.
     let post = async |at: usize, one: usize| {
         let reply = gateways[at].ingest(taken_by(at, &symbol(one), moment)).await;
-        // Of documents of one moment any may stay for now; the last signal is newer.
         assert_eq!(reply.json()["accepted"], 1, "{}", reply.text());
     };
     join_all((0..SYMBOLS).flat_map(|one| (0..3).map(move |at| (at, one))).map(|(at, one)| post(at, one))).await;

@@ -152,7 +152,20 @@ impl Memcached {
     }
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, TierError>>) -> Result<T, TierError> {
-        timeout_at(Instant::now() + self.config.deadline, call).await.unwrap_or_else(|_| Err(self.late()))
+        self.by(self.deadline(), call).await
+    }
+
+    /// The end of a call that begins now.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.config.deadline
+    }
+
+    async fn by<T>(
+        &self,
+        deadline: Instant,
+        call: impl Future<Output = Result<T, TierError>>,
+    ) -> Result<T, TierError> {
+        timeout_at(deadline, call).await.unwrap_or_else(|_| Err(self.late()))
     }
 
     /// The largest value in bytes, once a connection has told.
@@ -318,9 +331,9 @@ impl Memcached {
         Ok(DeleteOutcome::Failed(contended().into()))
     }
 
-    async fn remove_within(&self, key: &Key, meant: Meant) -> DeleteOutcome {
+    async fn remove_by(&self, deadline: Instant, key: &Key, meant: Meant) -> DeleteOutcome {
         let sent = AtomicBool::new(false);
-        match self.breakers.write.call(self.within(self.remove(key, meant, &sent))).await {
+        match self.breakers.write.call(self.by(deadline, self.remove(key, meant, &sent))).await {
             Ok(outcome) => outcome,
             Err(error) if is_lost(&error) && sent.load(Relaxed) => DeleteOutcome::Unknown(error.to_string()),
             Err(error) => DeleteOutcome::Failed(error.into()),
@@ -396,22 +409,22 @@ impl Tier for Memcached {
         };
         let stored = if record.foreign.is_some() { Digest::of(wire) } else { record.digest };
         let write = Write { key, record, wire, stored, sent: AtomicBool::new(false) };
-        let until = Instant::now() + self.config.deadline;
-        let written = async { timeout_at(until, self.write(&write)).await.unwrap_or_else(|_| Err(self.late())) };
-        let outcome = match self.breakers.write.call(written).await {
+        let deadline = self.deadline();
+        let outcome = match self.breakers.write.call(self.by(deadline, self.write(&write))).await {
             Ok(outcome) => outcome,
             Err(error) if is_lost(&error) && write.sent.load(Relaxed) => {
                 // The connection is gone and the reply with it. What is there now may tell.
-                match timeout_at(until, self.holds(key, wire)).await {
+                match timeout_at(deadline, self.holds(key, wire)).await {
                     Ok(Ok(true)) => WriteOutcome::Stored,
                     _ => WriteOutcome::Unknown(error.to_string()),
                 }
             }
             Err(error) => WriteOutcome::Failed(error.into()),
         };
-        // A delete that began after the floor was looked at may have found nothing yet: what it meant to remove is undone.
+        // A delete that began after the floor was looked at may have found nothing yet: what it meant to remove is undone. Where
+        // the deadline does not leave time for that, whoever reads it next removes it.
         if outcome == WriteOutcome::Stored && self.floors.bars(key, record.version) {
-            let removed = self.remove_within(key, Meant::Exactly(stored)).await;
+            let removed = self.remove_by(deadline, key, Meant::Exactly(stored)).await;
             tracing::debug!(%key, tier = %self.name, outcome = removed.label(), "a value was deleted while it was written");
             return WriteOutcome::Superseded;
         }
@@ -420,7 +433,7 @@ impl Tier for Memcached {
 
     async fn delete(&self, key: &Key, floor: Version) -> DeleteOutcome {
         self.floors.raise(key, floor);
-        self.remove_within(key, Meant::UpTo(floor)).await
+        self.remove_by(self.deadline(), key, Meant::UpTo(floor)).await
     }
 
     async fn tell(&self, hear: Arc<dyn Hear>) {
@@ -440,7 +453,7 @@ impl Tier for Memcached {
     }
 
     async fn delete_exact(&self, key: &Key, stored: Digest) -> DeleteOutcome {
-        self.remove_within(key, Meant::Exactly(stored)).await
+        self.remove_by(self.deadline(), key, Meant::Exactly(stored)).await
     }
 
     async fn check(&self) -> Result<Health, TierError> {

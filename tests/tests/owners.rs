@@ -60,3 +60,21 @@ async fn b02_an_empty_list_of_signals_never_replaces_one_with_signals() {
         shown["confluence_scores"].as_array().map(Vec::len)
     );
 }
+
+#[tokio::test]
+async fn b02_an_empty_list_of_alerts_or_movers_never_replaces_one_with_any() {
+    let gateway = Gateway::with().without_tasks().start().await;
+    let now = now_seconds();
+    let movers = |of: &[serde_json::Value], at: f64| json!({ "timestamp": at, "gainers": of, "losers": [] }).to_string();
+    let gainer = json!({ "symbol": "BTCUSDT", "change_24h": 1.5, "price": 10 });
+    let alerts = json!([{ "id": "1", "type": "price", "unix_timestamp": now - 2.0 }]).to_string();
+    for (key, some, none) in [
+        ("dashboard:alerts", alerts, "[]".to_owned()),
+        ("market:movers", movers(&[gainer], now - 2.0), movers(&[], now - 1.0)),
+    ] {
+        assert_eq!(put(&gateway, key, some).await, 200, "{key}");
+        let told = gateway.get(&format!("/api/cache/{key}")).await.body;
+        assert_eq!(put(&gateway, key, none).await, 409, "{key}");
+        assert_eq!(gateway.get(&format!("/api/cache/{key}")).await.body, told, "{key}");
+    }
+}

@@ -1,4 +1,5 @@
-//! `dashboard:alerts`: a list of objects, newest first. An empty list is data: there is no alert.
+//! `dashboard:alerts`: a list of objects, newest first. An empty list is what a writer has who knows of none, and never replaces
+//! alerts that another told (B2).
 
 use super::some_valid;
 use crate::answer::{Kind, Rejection};
@@ -17,7 +18,8 @@ pub(crate) fn read<'a>(root: Json<'a>, mend: &mut Mender) -> Result<(Json<'a>, K
         other => Err(Drop::bad(format!("an alert must be an object, not {}", other.what()))),
     });
     some_valid(came, list.len(), "alerts")?;
-    Ok((Json::List(list), Kind::Real))
+    let kind = if list.is_empty() { Kind::Placeholder } else { Kind::Real };
+    Ok((Json::List(list), kind))
 }
 
 /// The time of the newest alert in Unix microseconds.

@@ -43,8 +43,8 @@ struct Memory {
     observed: Observed,
     /// Whether something was ingested or observed since the documents were last made.
     changed: bool,
-    /// The timestamp of the documents, by which the cache tells a newer one from an older: it moves with every change of what
-    /// they are made from, and never back. None in a state that was saved before there was a stamp.
+    /// The timestamp of the documents, by which the cache tells a newer one from an older: it moves with every signal and with
+    /// every change of what others know, and never back. None in a state that was saved before there was a stamp.
     #[serde(default)]
     stamp: Micros,
     /// The digest of each document as it was last published.
@@ -67,12 +67,11 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Takes note that documents which are made from now on may differ from those before, and are of `made` at least.
+    /// Moves the stamp: documents that are made from now on may differ from those before, and are of `made` at least.
     ///
-    /// The stamp looks at no clock, and does not depend on how often documents are asked for: aggregators that take and observe
-    /// the same in the same order come to the same one.
-    fn change(&mut self, made: Micros) {
-        self.changed = true;
+    /// It looks at no clock, and does not depend on how often documents are asked for, nor on which of several signals counts:
+    /// aggregators that are given the same in the same order come to the same stamp, even if their rules differ.
+    fn step(&mut self, made: Micros) {
         self.stamp = self.stamp.saturating_add(1).max(made);
     }
 }
@@ -91,9 +90,9 @@ impl Aggregator {
             match reader.body(&signal.body) {
                 Ok(record) => {
                     let btc = record.price.filter(|_| record.symbol == btc::SYMBOL);
-                    let made = record.timestamp;
+                    self.memory.step(record.timestamp);
                     if self.memory.table.offer(record, now, &self.config) {
-                        self.memory.change(made);
+                        self.memory.changed = true;
                         if let Some(price) = btc {
                             self.memory.btc.note(now, price);
                         }
@@ -109,8 +108,9 @@ impl Aggregator {
     pub fn observe(&mut self, changed: &[Document]) {
         for document in changed {
             if self.memory.observed.note(document) {
+                self.memory.changed = true;
                 // However new it is, the signals become no newer by it.
-                self.memory.change(0);
+                self.memory.step(0);
             }
         }
     }

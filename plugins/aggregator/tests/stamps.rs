@@ -78,17 +78,28 @@ fn what_others_know_moves_the_timestamp_by_a_microsecond_when_it_changes() {
 }
 
 #[test]
-fn a_signal_that_is_refused_or_overtaken_does_not_move_the_timestamp() {
+fn a_signal_that_is_refused_does_not_move_the_timestamp() {
     let mut aggregator = aggregator(json!({}));
     ingest(&mut aggregator, NOW, &[made("A", 50, NOW)]);
     stamp(&mut aggregator, NOW);
     let before = aggregator.save().expect("state");
     let refused = [json!({"symbol": "A"}), json!({"score": 5}), json!([]), made("B", 101, NOW)];
     assert_eq!(ingest(&mut aggregator, NOW + 1, &refused).len(), refused.len());
-    ingest(&mut aggregator, NOW + 1, &[made("A", 90, NOW - SECOND)]);
     assert_eq!(aggregator.save().expect("state"), before);
     ingest(&mut aggregator, NOW + 2, &[made("B", 50, NOW)]);
     assert_eq!(stamp(&mut aggregator, NOW + 2), Some(NOW + 1));
+}
+
+#[test]
+fn versions_of_other_rules_come_to_the_same_timestamps_for_the_same_signals() {
+    let mut both = [aggregator(json!({"dedupe": "newest"})), aggregator(json!({"dedupe": "highest"}))];
+    let records = [made("A", 50, NOW), made("B", 50, NOW), made("A", 40, NOW + SECOND), made("B", 60, NOW - SECOND)];
+    for one in &mut both {
+        ingest(one, NOW, &records);
+    }
+    let [newest, highest] = both.each_mut().map(|one| published(one, NOW));
+    assert_ne!(newest, highest);
+    assert_eq!((stamp_of(&newest), stamp_of(&highest)), (Some(NOW + SECOND + 1), Some(NOW + SECOND + 1)));
 }
 
 #[test]

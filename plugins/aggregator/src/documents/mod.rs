@@ -1,7 +1,7 @@
 //! The documents that this plugin publishes, in the shapes of the schema that the producers write and read.
 //!
-//! Each is encoded once and holds no list twice (B52). Its `timestamp` is a stamp: that of the newest record that was taken,
-//! and a microsecond more for each change since. So it says how new the data is, and of two documents that were made one after
+//! Each is encoded once and holds no list twice (B52). Its `timestamp` is a stamp: that of the newest signal, and a
+//! microsecond more for each one since. So it says how new the data is, and of two documents that were made one after
 //! the other it is greater in the second, although their signals may be of one moment: the cache goes by it.
 
 mod breadth;

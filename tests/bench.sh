@@ -21,6 +21,7 @@ for row in "${chosen[@]}"; do
   case $row in
     mobile-data) ./tests/install.sh nginx:nginx wrk:wrk ;;
     rate) ./tests/install.sh nginx:nginx ;;
+    swap) ./tests/install.sh wrk:wrk ;;
     visible) ./tests/install.sh chromium:chromium chromedriver:chromium-driver ;;
     put | propagation) ./tests/install.sh memcached:memcached redis-server:redis-server ;;
   esac

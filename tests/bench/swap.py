@@ -5,11 +5,14 @@ a file of its own: loaded, used, put on probation. No request may fail and no si
 aggregator that counts what it is given is swapped by itself under signals, for the built-in one would hide a repetition. In a
 control run nothing is on probation any more.
 
-Besides, components that the gateway has never seen are loaded, and so compiled, while the dashboard is read.
+Besides, components that the gateway has never seen are loaded, and so compiled, while the dashboard is read; and every slot is
+swapped as often in a row while `wrk` reads it as fast as it can.
 """
 
 import concurrent.futures
 import json
+import re
+import signal
 import statistics
 import subprocess
 import time
@@ -97,6 +100,24 @@ def post(gateway, first, until, signal=of_a_symbol_of_its_own, most=float("inf")
     return posted
 
 
+def under_wrk(gateway, cwd, posted):
+    """SWAPS of each slot in a row while `wrk` reads the dashboard as fast as it can and signals come in: requests, how many of
+    them failed, seconds, and the signals posted so far."""
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d1h", f"http://127.0.0.1:{gateway.port}{VIEW}"]
+    begun = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor() as work, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
+        swapping = work.submit(swap_all, gateway, cwd, 0, begun, swaps=SWAPS)
+        while not swapping.done():
+            posted += post(gateway, posted, time.monotonic() + 1)
+        took = time.monotonic() - begun
+        # It reports what it has done so far.
+        wrk.send_signal(signal.SIGINT)
+        said = wrk.stdout.read()
+        swapping.result()
+    of = lambda pattern: sum(int(number) for found in re.findall(pattern, said) for number in re.findall(r"\d+", found))
+    return of(r"(\d+) requests in"), of(r"responses: (\d+)") + of(r"Socket errors: (.*)"), took, posted
+
+
 def compile_some(gateway, cwd, first, until):
     """Loads components that are new to the gateway, spread over the time; they are not used. Marks are ASCII."""
     begun = time.monotonic()
@@ -173,6 +194,7 @@ def main():
             swapping, quiet, requests, failed, posted = rounds_of(gateway, swap, posted, seconds)
             new = lambda at, until: compile_some(gateway, cwd, at * NEW_PER_ROUND, until)
             compiling, as_quiet, _, _, posted = rounds_of(gateway, new, posted, seconds)
+            read, unread, took, posted = under_wrk(gateway, cwd, posted)
             shown = lambda: len(json.loads(fetch(gateway.port, "/api/dashboard/symbols?limit=10000")[2])["symbols"])
             eventually("every signal is shown", lambda: shown() == posted)
             # Each signal was of a new symbol, which takes room. From here on there are only swaps.
@@ -187,6 +209,8 @@ def main():
         f"without swaps {figure(quiet, ' ms')}", number(median(swapping) / median(quiet)), "at most 1.5")
     row("swap", f"failed of {requests:,} requests; lost or doubled of {signals:,} signals", f"{failed:,}; {lost + doubled:,}", "",
         "", "0; 0")
+    row("swap", f"failed of {read:,} requests of `wrk` during {SWAPS} swaps of each slot in a row ({took:.0f} s)", f"{unread:,}", "",
+        "", "0")
     row("swap", f"p99 at {RATE:,} requests/s while new components are compiled", figure(compiling, " ms"),
         f"without {figure(as_quiet, ' ms')}", number(median(compiling) / median(as_quiet)), "")
     row("swap", f"resident memory after each {SWAPS} swaps more of each slot",

@@ -65,7 +65,8 @@ async fn b02_an_empty_list_of_signals_never_replaces_one_with_signals() {
 async fn b02_an_empty_list_of_alerts_or_movers_never_replaces_one_with_any() {
     let gateway = Gateway::with().without_tasks().start().await;
     let now = now_seconds();
-    let movers = |of: &[serde_json::Value], at: f64| json!({ "timestamp": at, "gainers": of, "losers": [] }).to_string();
+    let movers =
+        |of: &[serde_json::Value], at: f64| json!({ "timestamp": at, "gainers": of, "losers": [] }).to_string();
     let gainer = json!({ "symbol": "BTCUSDT", "change_24h": 1.5, "price": 10 });
     let alerts = json!([{ "id": "1", "type": "price", "unix_timestamp": now - 2.0 }]).to_string();
     for (key, some, none) in [

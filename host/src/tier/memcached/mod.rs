@@ -160,11 +160,7 @@ impl Memcached {
         Instant::now() + self.config.deadline
     }
 
-    async fn by<T>(
-        &self,
-        deadline: Instant,
-        call: impl Future<Output = Result<T, TierError>>,
-    ) -> Result<T, TierError> {
+    async fn by<T>(&self, deadline: Instant, call: impl Future<Output = Result<T, TierError>>) -> Result<T, TierError> {
         timeout_at(deadline, call).await.unwrap_or_else(|_| Err(self.late()))
     }
 

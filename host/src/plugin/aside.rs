@@ -25,7 +25,7 @@ use super::call::Stopwatch;
 const PATIENCE: u32 = 100;
 
 /// How long work gives way that somebody waits for: on a machine that never rests it would not end.
-const GIVES_WAY_FOR: Duration = Duration::from_secs(5);
+const GIVES_WAY_FOR: Duration = Duration::from_secs(1);
 
 thread_local! {
     static GIVES_WAY: Cell<bool> = const { Cell::new(false) };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 use tiergate::plugin::built_in;
-use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, hostile, moved_to_now};
+use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, hostile, laborious, moved_to_now};
 
 /// A built-in component with another digest.
 fn variant(plugin: &str, mark: u8) -> Vec<u8> {
@@ -36,6 +36,13 @@ async fn load(gateway: &Gateway, slot: &str, component: Vec<u8>) -> Value {
 async fn slot(gateway: &Gateway, name: &str) -> Value {
     let slots = gateway.admin_get("/api/admin/plugins").await.json()["slots"].clone();
     slots.as_array().expect("slots").iter().find(|slot| slot["slot"] == name).expect("the slot").clone()
+}
+
+/// How many components the gateway keeps for what was swapped in.
+fn kept(gateway: &Gateway) -> usize {
+    let files = std::fs::read_dir(gateway.data_dir().join("plugins")).expect("the store");
+    let paths = files.map(|file| file.expect("a file").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "wasm")).count()
 }
 
 fn signal(n: usize) -> String {
@@ -188,6 +195,40 @@ async fn the_active_version_and_the_way_back_survive_a_restart_and_need_no_file(
     let audit = gateway.admin_get("/api/admin/audit").await.json()["audit"].clone();
     let steps: Vec<_> = audit.as_array().expect("entries").iter().map(|entry| entry["step"].clone()).collect();
     assert_eq!(steps, ["rollback", "use", "load"], "{audit:#}");
+}
+
+/// The process that compiles for a gateway, if there is one.
+fn compiler(gateway: &Gateway) -> Option<u32> {
+    let parent = format!("PPid:\t{}\n", gateway.pid());
+    let is_child = |process: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+        status.is_ok_and(|status| status.contains(&parent))
+    };
+    let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+    processes.filter_map(|process| process.file_name().to_str()?.parse().ok()).find(is_child)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_waits_for_no_compiler_and_leaves_what_is_compiled_where_it_is() {
+    let gateway = Arc::new(Gateway::with().start().await);
+    load(&gateway, "aggregator", variant("aggregator", b'a')).await;
+    assert_eq!(post(&gateway, "aggregator/use", "").await.status, 200);
+    // It takes a minute.
+    let loading = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { post(&gateway, "warmer/load", laborious(90, 256 << 10)).await }
+    });
+    let compiler = eventually("it is compiled", async || compiler(&gateway)).await;
+    let back = post(&gateway, "aggregator/rollback", "").await;
+    assert_eq!((back.status.as_u16(), &back.json()["generation"]), (200, &json!(1)), "{}", back.text());
+    assert!(!loading.is_finished(), "it still is");
+    assert_eq!(kept(&gateway), 2, "that of the version before, and that which is compiled");
+    let killed = Command::new("kill").arg(compiler.to_string()).status().expect("it runs");
+    assert!(killed.success(), "{killed}");
+    let refused = loading.await.expect("an answer");
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("the compiler ended with signal: 15"), "{}", refused.text());
+    assert_eq!(kept(&gateway), 1, "nothing of it is kept");
 }
 
 fn url_encoded(text: &str) -> String {

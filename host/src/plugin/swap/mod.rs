@@ -19,7 +19,7 @@
 //! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
 //! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
 //! | probation | the version before does not take over | it is tried again, and told when the reason is another, until it does or somebody decides otherwise |
-//! | any | two at once | one waits for the other |
+//! | any | two at once | one waits for the other; for what a `load` compiles and checks only another `load` waits |
 //! | any | the audit log, or the note for the next start, cannot be written | the step is done, or refused, all the same: the answer of one that is done says so, and the log of the process |
 //! | any | the process ends | the active one of the last `use` or `rollback` that was answered is active again, with its way back; its probation is over, and shadows are gone |
 //!
@@ -64,6 +64,9 @@ pub struct Operator {
     reports: sync::Mutex<BTreeMap<String, Report>>,
     /// Counts the swaps that were carried out.
     swaps: watch::Sender<u64>,
+    /// One load at a time. It takes its turn when nothing is left to do but to offer what it has checked, so that a rollback
+    /// waits for no compiler.
+    loading: Mutex<()>,
     /// One step at a time.
     turn: Mutex<()>,
 }
@@ -161,9 +164,9 @@ impl Operator {
         let audit = Arc::new(Audit::open(&data_dir.join("audit.jsonl")).map_err(of_store)?);
         let loader = super::start(&config, &cache_dir).map_err(|error| vec![runtime_error(format!("{error:#}"))])?;
         let plugins = Plugins::load_with(&config, &loader, Some(&store))?;
-        let (loader, reports, turn) = (Arc::new(loader), sync::Mutex::default(), Mutex::default());
-        let swaps = watch::channel(0).0;
-        Ok(Self { plugins, config, loader, cache_dir, store, audit, reports, swaps, turn })
+        let (loader, reports, swaps) = (Arc::new(loader), sync::Mutex::default(), watch::channel(0).0);
+        let (loading, turn) = (Mutex::default(), Mutex::default());
+        Ok(Self { plugins, config, loader, cache_dir, store, audit, reports, swaps, loading, turn })
     }
 
     /// The plugins that serve.
@@ -348,15 +351,20 @@ impl Operator {
         let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?.clone();
         let store = self.store.clone();
         aside(move || store.note(&spec, chain)).await??;
-        self.prune().await
+        self.prune().await;
+        Ok(())
     }
 
-    /// Deletes the components that no slot needs.
-    async fn prune(&self) -> Result<(), SwapError> {
+    /// Deletes the components that no slot needs. Of the step that left them, what came of it is told, and not that they
+    /// are still there: that is in the log, and the next step tries it again.
+    async fn prune(&self) {
         let candidates = self.plugins.status().into_iter().filter_map(|status| status.candidate);
         let candidates: Vec<_> = candidates.map(|candidate| candidate.sha256).collect();
         let store = self.store.clone();
-        Ok(aside(move || store.prune(&candidates)).await??)
+        let pruned = aside(move || store.prune(&candidates)).await;
+        if let Err(error) = pruned.map_err(io::Error::other).flatten() {
+            tracing::error!(%error, "components that nobody needs any more could not be deleted");
+        }
     }
 
     fn reports(&self) -> sync::MutexGuard<'_, BTreeMap<String, Report>> {

@@ -17,6 +17,7 @@
 //! | `use`, `rollback` | `save` fails, or the new version refuses the state | an earlier state and the recorded inputs since are replayed into it; where the tape does not reach back, the active one goes on, and `fresh` starts without state |
 //! | `use`, `rollback` | it fails at a recorded input that the version before took, or more comes in while it is prepared than is kept for it | the active one goes on |
 //! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
+//! | `use` | there is no thread for the version before to go on beside it | it is done, and the answer says that there is no probation |
 //! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
 //! | probation | the version before does not take over | it is tried again, and told when the reason is another, until it does or somebody decides otherwise |
 //! | any | two at once | one waits for the other; for what a `load` compiles and checks only another `load` waits |
@@ -50,7 +51,7 @@ use super::slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
 use super::store::{Held, Store};
 use super::{Plugins, runtime_error};
 use crate::telemetry::audit::Audit;
-use written::{About, DISCARDED_AS_OLDEST};
+use written::{About, DISCARDED_AS_OLDEST, UNWATCHED, joined};
 
 /// Swaps plugins while they serve.
 pub struct Operator {
@@ -252,6 +253,7 @@ impl Operator {
             Err(error) => return Err(self.not_done((step, slot), about, error, by).await),
         };
         self.swaps.send_modify(|count| *count += 1);
+        let unwatched = (self.is_watched(back) && !activated.watched).then(|| UNWATCHED.to_owned());
         if activated.watched {
             self.watch(slot, now.generation);
         }
@@ -259,15 +261,20 @@ impl Operator {
             self.discarded(slot, gone.clone(), DISCARDED_AS_OLDEST).await;
         }
         let why = if let Only::Active { why, .. } = only { format!("{why}; ") } else { String::new() };
-        let unnoted = self.unnoted(slot).await;
+        let warning = joined([unwatched, self.unnoted(slot).await]);
         let note = format!("{why}state: {}", activated.state);
-        Ok(self.done((step, slot), now, about, (Some(note), unnoted), by).await)
+        Ok(self.done((step, slot), now, about, (Some(note), warning), by).await)
+    }
+
+    /// Whether the version that takes over is to be on probation.
+    fn is_watched(&self, back: bool) -> bool {
+        !back && !self.config.probation.lasts.is_zero()
     }
 
     async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<Activated, SwapError> {
         let Plugins { codecs, aggregator, warmer } = &self.plugins;
         let none = || SwapError::Nothing { slot: name.to_owned(), what: nothing.to_owned() };
-        let probation = !back && !self.config.probation.lasts.is_zero();
+        let probation = self.is_watched(back);
         self.remember(name);
         if back {
             self.catch_up(name).await;

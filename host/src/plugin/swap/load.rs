@@ -68,6 +68,11 @@ impl Operator {
         }
     }
 
+    /// Notes that there is something to be loaded which cannot be read.
+    pub(in crate::plugin) async fn unread(&self, slot: &str, why: String, by: &str) {
+        self.not_done(("load", slot), About::default(), SwapError::Refused(why), by).await;
+    }
+
     /// Keeps, compiles and checks a component, which may take minutes and changes nothing: no step waits for it but another
     /// `load`. `about` is told what is known of it so far.
     async fn check(

@@ -197,6 +197,28 @@ async fn the_active_version_and_the_way_back_survive_a_restart_and_need_no_file(
     assert_eq!(steps, ["rollback", "use", "load"], "{audit:#}");
 }
 
+#[tokio::test]
+async fn after_a_restart_a_codec_that_was_used_serves_its_probation_is_over_and_a_shadow_is_gone() {
+    let gateway = Gateway::with().config("[plugins.probation]\nlasts = \"10m\"").start().await;
+    let used = load(&gateway, "codecs", variant("codecs", b'c')).await["sha256"].clone();
+    load(&gateway, "warmer", variant("warmer", b'w')).await;
+    for step in ["codecs/use", "warmer/shadow"] {
+        assert_eq!(post(&gateway, step, "").await.status, 200, "{step}");
+    }
+    assert_eq!(slot(&gateway, "codecs").await["beside"]["mode"], "probation");
+    assert_eq!(slot(&gateway, "warmer").await["beside"]["mode"], "shadow");
+    let gateway = gateway.kill().start().await;
+    let codecs = slot(&gateway, "codecs").await;
+    assert_eq!((&codecs["sha256"], &codecs["beside"]), (&used, &Value::Null), "{codecs:#}");
+    assert_eq!(gateway.put("app:n", r#"{"n": 1}"#).await.outcome("memory"), "stored");
+    let warmer = slot(&gateway, "warmer").await;
+    assert_eq!((&warmer["candidate"], &warmer["beside"]), (&Value::Null, &Value::Null), "{warmer:#}");
+    // The way back needs no file and is there, too.
+    let back = post(&gateway, "codecs/rollback", "").await;
+    assert_eq!((back.status.as_u16(), &back.json()["sha256"]), (200, &codecs["previous"][0]["sha256"]));
+    assert_eq!(kept(&gateway), 1, "nobody needs the candidate that is gone");
+}
+
 /// The process that compiles for a gateway, if there is one.
 fn compiler(gateway: &Gateway) -> Option<u32> {
     let parent = format!("PPid:\t{}\n", gateway.pid());
@@ -261,9 +283,14 @@ async fn a_component_that_cannot_serve_is_refused_with_the_reason_and_changes_no
     assert_eq!(reply.status, 422, "{}", reply.text());
     assert!(reply.text().contains("claims"), "{}", reply.text());
     assert_eq!(post(&gateway, "binance/discard?generation=2", "").await.status, 200);
-    for (path, expected) in
-        [("warmer/use", "candidate"), ("warmer/rollback", "previous"), ("warmer/discard?generation=1", "")]
-    {
+    for (path, expected) in [
+        ("warmer/use", "candidate"),
+        ("warmer/rollback", "previous"),
+        ("warmer/discard?generation=1", ""),
+        ("codecs/shadow", "candidate"),
+        ("aggregator/shadow", "candidate"),
+        ("warmer/shadow", "candidate"),
+    ] {
         let reply = post(&gateway, path, "").await;
         assert_eq!(reply.status, 404, "{path}: {}", reply.text());
         assert!(reply.text().contains(expected), "{}", reply.text());
@@ -278,7 +305,7 @@ async fn every_step_can_be_taken_from_the_command_line() {
     let gateway = Gateway::with().start().await;
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("warmer.wasm");
-    std::fs::write(&file, variant("warmer", b'w')).expect("written");
+    let write = |mark| std::fs::write(&file, variant("warmer", mark)).expect("written");
     let run = |args: &[&str]| -> Output {
         let mut command = Command::new(binary());
         command.arg("plugin").args(args).args(["--admin", &format!("http://{}", gateway.admin), "--by", "ann"]);
@@ -290,12 +317,18 @@ async fn every_step_can_be_taken_from_the_command_line() {
         serde_json::from_slice(&output.stdout).expect("JSON")
     };
     let path = |path: &Path| path.to_str().expect("text").to_owned();
-    let loaded = done(&["load", "warmer", &path(&file)]);
-    assert_eq!(loaded["generation"], 2);
-    assert_eq!(done(&["use", "warmer"])["generation"], 2);
-    assert_eq!(done(&["list"])["slots"][3]["generation"], 2);
+    // The second in place of the first, of which nothing is kept.
+    for (mark, generation) in [(b'v', 2), (b'w', 3)] {
+        write(mark);
+        assert_eq!(done(&["load", "warmer", &path(&file)])["generation"], generation);
+        assert_eq!(kept(&gateway), 1);
+    }
+    assert_eq!(done(&["use", "warmer"])["generation"], 3);
+    assert_eq!(done(&["list"])["slots"][3]["generation"], 3);
     assert_eq!(done(&["rollback", "warmer"])["generation"], 1);
-    assert_eq!(done(&["discard", "warmer", "2"])["previous"], json!([]));
+    assert_eq!(kept(&gateway), 1, "the way forward needs no file of the operator's");
+    assert_eq!(done(&["discard", "warmer", "3"])["previous"], json!([]));
+    assert_eq!(kept(&gateway), 0, "a version that was discarded leaves nothing behind");
     let audit = done(&["audit"]);
     assert_eq!((&audit["audit"][0]["step"], &audit["audit"][0]["by"]), (&json!("discard"), &json!("ann")));
     let refused = run(&["use", "warmer"]);

@@ -197,6 +197,19 @@ mod tests {
     use crate::plugin::guest;
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_component_at_the_bound_is_looked_at_and_one_past_it_is_refused_for_its_size() {
+        let (_dir, operator) = operator();
+        let too_large = Bytes::from(vec![0; FILE_BYTES_MAX.as_u64() as usize + 1]);
+        let at_the_bound = too_large.slice(1..);
+        for (component, expected) in
+            [(too_large, "the component is larger than 32.0 MiB"), (at_the_bound, "not a WebAssembly component")]
+        {
+            let refused = operator.load("aggregator", component, None, None, None, "test").await.unwrap_err();
+            assert!(refused.to_string().contains(expected), "{refused}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_refusal_keeps_its_reason_where_what_was_refused_cannot_be_deleted() {
         let (dir, operator) = operator();
         let in_the_way = dir.path().join("data/plugins/a.wasm");

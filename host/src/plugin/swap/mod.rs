@@ -552,4 +552,51 @@ mod tests {
         operator.use_candidate("aggregator", true, "test").await.unwrap();
         assert_eq!(count(&operator).await, "\"0\"");
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_candidate_that_refuses_the_state_is_shadowed_without_it_and_only_the_report_tells() {
+        let (dir, operator) = operator();
+        // More than a tape holds: what it forgot is in a state that the candidate refuses.
+        let bulk = Bytes::from(vec![b' '; 1 << 20]);
+        for seq in 1..=6 {
+            let signal = Signal { seq, received_at: Time::now(), body: bulk.clone() };
+            operator.plugins().aggregator.ingest(Time::now(), vec![signal]).await.unwrap();
+        }
+        offer(&operator, &dir, &guest::aggregator_that_refuses_states());
+        let shadowed = operator.shadow("aggregator", "test").await.unwrap();
+        assert_eq!((shadowed.now.generation, shadowed.warning), (1, None));
+        let differs = async {
+            while operator.report("aggregator").unwrap().different == 0 {
+                assert_eq!(count(&operator).await, "\"6\"", "the active one is served");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), differs).await.expect("the candidate begins at none");
+        let state = operator.report("aggregator").unwrap().state;
+        assert!(state.starts_with("not taken over, and it began without: ") && state.contains("restore"), "{state}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_steps_at_once_each_finds_what_the_one_before_it_left() {
+        let (dir, operator) = operator();
+        let mut other = guest::aggregator();
+        // A section that means nothing.
+        other.extend_from_slice(&[0, 3, 2, b'v', b'a']);
+        offer(&operator, &dir, &other);
+        operator.use_candidate("aggregator", false, "test").await.unwrap();
+        let steps: Vec<_> = (0..8)
+            .map(|_| {
+                let operator = operator.clone();
+                tokio::spawn(async move { operator.rollback("aggregator", false, "test").await.map(drop) })
+            })
+            .collect();
+        for step in steps {
+            step.await.unwrap().unwrap();
+        }
+        let log = operator.audit().last(9).unwrap();
+        assert!(log.iter().all(|entry| entry.result == "done"), "{log:?}");
+        let served: Vec<_> = log.iter().map(|entry| entry.sha256.clone()).collect();
+        assert!(served.windows(2).all(|two| two[0] != two[1]), "one and the other by turns: {log:?}");
+        assert_eq!(operator.status_of("aggregator").unwrap().generation, 2);
+    }
 }

@@ -193,4 +193,17 @@ mod tests {
         let refused = operator.use_candidate("aggregator", false, "ann").await.unwrap_err();
         assert!(matches!(refused, SwapError::Nothing { .. }), "{refused}");
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_swap_that_cannot_be_noted_for_the_next_start_is_done_and_says_that_a_restart_forgets_it() {
+        let (dir, operator) = operator();
+        std::fs::create_dir(dir.path().join("data/plugins/slots.json")).unwrap();
+        offer(&operator, &dir, &guest::aggregator());
+        let used = operator.use_candidate("aggregator", false, "ann").await.unwrap();
+        assert_eq!(used.now.generation, 2);
+        let warning = used.warning.unwrap();
+        assert!(warning.starts_with("a restart forgets this: "), "{warning}");
+        let note = operator.audit().last(1).unwrap().remove(0).note.unwrap();
+        assert!(note.ends_with(&warning), "{note}");
+    }
 }

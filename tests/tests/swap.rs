@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 use tiergate::plugin::built_in;
-use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, hostile, moved_to_now};
+use tiergate_tests::{Gateway, Reply, binary, eventually, fixture, hostile, laborious, moved_to_now};
 
 /// A built-in component with another digest.
 fn variant(plugin: &str, mark: u8) -> Vec<u8> {
@@ -36,6 +36,13 @@ async fn load(gateway: &Gateway, slot: &str, component: Vec<u8>) -> Value {
 async fn slot(gateway: &Gateway, name: &str) -> Value {
     let slots = gateway.admin_get("/api/admin/plugins").await.json()["slots"].clone();
     slots.as_array().expect("slots").iter().find(|slot| slot["slot"] == name).expect("the slot").clone()
+}
+
+/// How many components the gateway keeps for what was swapped in.
+fn kept(gateway: &Gateway) -> usize {
+    let files = std::fs::read_dir(gateway.data_dir().join("plugins")).expect("the store");
+    let paths = files.map(|file| file.expect("a file").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "wasm")).count()
 }
 
 fn signal(n: usize) -> String {
@@ -190,6 +197,62 @@ async fn the_active_version_and_the_way_back_survive_a_restart_and_need_no_file(
     assert_eq!(steps, ["rollback", "use", "load"], "{audit:#}");
 }
 
+#[tokio::test]
+async fn after_a_restart_a_codec_that_was_used_serves_its_probation_is_over_and_a_shadow_is_gone() {
+    let gateway = Gateway::with().config("[plugins.probation]\nlasts = \"10m\"").start().await;
+    let used = load(&gateway, "codecs", variant("codecs", b'c')).await["sha256"].clone();
+    load(&gateway, "warmer", variant("warmer", b'w')).await;
+    for step in ["codecs/use", "warmer/shadow"] {
+        assert_eq!(post(&gateway, step, "").await.status, 200, "{step}");
+    }
+    assert_eq!(slot(&gateway, "codecs").await["beside"]["mode"], "probation");
+    assert_eq!(slot(&gateway, "warmer").await["beside"]["mode"], "shadow");
+    let gateway = gateway.kill().start().await;
+    let codecs = slot(&gateway, "codecs").await;
+    assert_eq!((&codecs["sha256"], &codecs["beside"]), (&used, &Value::Null), "{codecs:#}");
+    assert_eq!(gateway.put("app:n", r#"{"n": 1}"#).await.outcome("memory"), "stored");
+    let warmer = slot(&gateway, "warmer").await;
+    assert_eq!((&warmer["candidate"], &warmer["beside"]), (&Value::Null, &Value::Null), "{warmer:#}");
+    // The way back needs no file and is there, too.
+    let back = post(&gateway, "codecs/rollback", "").await;
+    assert_eq!((back.status.as_u16(), &back.json()["sha256"]), (200, &codecs["previous"][0]["sha256"]));
+    assert_eq!(kept(&gateway), 1, "nobody needs the candidate that is gone");
+}
+
+/// The process that compiles for a gateway, if there is one.
+fn compiler(gateway: &Gateway) -> Option<u32> {
+    let parent = format!("PPid:\t{}\n", gateway.pid());
+    let is_child = |process: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+        status.is_ok_and(|status| status.contains(&parent))
+    };
+    let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+    processes.filter_map(|process| process.file_name().to_str()?.parse().ok()).find(is_child)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_waits_for_no_compiler_and_leaves_what_is_compiled_where_it_is() {
+    let gateway = Arc::new(Gateway::with().start().await);
+    load(&gateway, "aggregator", variant("aggregator", b'a')).await;
+    assert_eq!(post(&gateway, "aggregator/use", "").await.status, 200);
+    // It takes a minute.
+    let loading = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { post(&gateway, "warmer/load", laborious(90, 256 << 10)).await }
+    });
+    let compiler = eventually("it is compiled", async || compiler(&gateway)).await;
+    let back = post(&gateway, "aggregator/rollback", "").await;
+    assert_eq!((back.status.as_u16(), &back.json()["generation"]), (200, &json!(1)), "{}", back.text());
+    assert!(!loading.is_finished(), "it still is");
+    assert_eq!(kept(&gateway), 2, "that of the version before, and that which is compiled");
+    let killed = Command::new("kill").arg(compiler.to_string()).status().expect("it runs");
+    assert!(killed.success(), "{killed}");
+    let refused = loading.await.expect("an answer");
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("the compiler ended with signal: 15"), "{}", refused.text());
+    assert_eq!(kept(&gateway), 1, "nothing of it is kept");
+}
+
 fn url_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -220,9 +283,14 @@ async fn a_component_that_cannot_serve_is_refused_with_the_reason_and_changes_no
     assert_eq!(reply.status, 422, "{}", reply.text());
     assert!(reply.text().contains("claims"), "{}", reply.text());
     assert_eq!(post(&gateway, "binance/discard?generation=2", "").await.status, 200);
-    for (path, expected) in
-        [("warmer/use", "candidate"), ("warmer/rollback", "previous"), ("warmer/discard?generation=1", "")]
-    {
+    for (path, expected) in [
+        ("warmer/use", "candidate"),
+        ("warmer/rollback", "previous"),
+        ("warmer/discard?generation=1", ""),
+        ("codecs/shadow", "candidate"),
+        ("aggregator/shadow", "candidate"),
+        ("warmer/shadow", "candidate"),
+    ] {
         let reply = post(&gateway, path, "").await;
         assert_eq!(reply.status, 404, "{path}: {}", reply.text());
         assert!(reply.text().contains(expected), "{}", reply.text());
@@ -237,7 +305,7 @@ async fn every_step_can_be_taken_from_the_command_line() {
     let gateway = Gateway::with().start().await;
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("warmer.wasm");
-    std::fs::write(&file, variant("warmer", b'w')).expect("written");
+    let write = |mark| std::fs::write(&file, variant("warmer", mark)).expect("written");
     let run = |args: &[&str]| -> Output {
         let mut command = Command::new(binary());
         command.arg("plugin").args(args).args(["--admin", &format!("http://{}", gateway.admin), "--by", "ann"]);
@@ -249,12 +317,18 @@ async fn every_step_can_be_taken_from_the_command_line() {
         serde_json::from_slice(&output.stdout).expect("JSON")
     };
     let path = |path: &Path| path.to_str().expect("text").to_owned();
-    let loaded = done(&["load", "warmer", &path(&file)]);
-    assert_eq!(loaded["generation"], 2);
-    assert_eq!(done(&["use", "warmer"])["generation"], 2);
-    assert_eq!(done(&["list"])["slots"][3]["generation"], 2);
+    // The second in place of the first, of which nothing is kept.
+    for (mark, generation) in [(b'v', 2), (b'w', 3)] {
+        write(mark);
+        assert_eq!(done(&["load", "warmer", &path(&file)])["generation"], generation);
+        assert_eq!(kept(&gateway), 1);
+    }
+    assert_eq!(done(&["use", "warmer"])["generation"], 3);
+    assert_eq!(done(&["list"])["slots"][3]["generation"], 3);
     assert_eq!(done(&["rollback", "warmer"])["generation"], 1);
-    assert_eq!(done(&["discard", "warmer", "2"])["previous"], json!([]));
+    assert_eq!(kept(&gateway), 1, "the way forward needs no file of the operator's");
+    assert_eq!(done(&["discard", "warmer", "3"])["previous"], json!([]));
+    assert_eq!(kept(&gateway), 0, "a version that was discarded leaves nothing behind");
     let audit = done(&["audit"]);
     assert_eq!((&audit["audit"][0]["step"], &audit["audit"][0]["by"]), (&json!("discard"), &json!("ann")));
     let refused = run(&["use", "warmer"]);

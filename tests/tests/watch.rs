@@ -154,6 +154,44 @@ async fn a_rollback_is_not_undone_by_a_restart_and_a_file_that_comes_back_is_tak
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_is_told_once_and_tried_again_and_does_not_count_as_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let gateway = watching(dir.path(), "").start().await;
+    let path = |name: &str| dir.path().join(name);
+    // What the watch takes for another slot it takes in its second look at least.
+    let look_on = async |mark: u8, number: u64| {
+        std::fs::write(path("aggregator.wasm"), variant("aggregator", mark)).expect("written");
+        generation(&gateway, "aggregator", number).await;
+    };
+    let count_told = async |why: &str| steps(&gateway).await.iter().filter(|(_, result)| result.contains(why)).count();
+    std::fs::write(path("warmer.wasm"), variant("warmer", b'a')).expect("written");
+    let used = generation(&gateway, "warmer", 2).await;
+    let back = gateway.admin_send(hyper::Method::POST, "/api/admin/plugins/warmer/rollback", bytes::Bytes::new()).await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    // In its place, in one step, a link to itself: whether there is a file cannot be said.
+    std::fs::hard_link(path("warmer.wasm"), path("aside")).expect("linked");
+    std::os::unix::fs::symlink("warmer.wasm", path("loop")).expect("linked");
+    std::fs::rename(path("loop"), path("warmer.wasm")).expect("renamed");
+    let unknown = "warmer.wasm cannot be read: Too many levels of symbolic links";
+    eventually("it is told", async || (count_told(unknown).await > 0).then_some(())).await;
+    look_on(b'a', 2).await;
+    std::fs::rename(path("aside"), path("warmer.wasm")).expect("renamed");
+    look_on(b'b', 3).await;
+    look_on(b'c', 4).await;
+    assert_ne!(slot(&gateway, "warmer").await["sha256"], used["sha256"], "it was not gone: the rollback holds");
+    assert_eq!(count_told(unknown).await, 1);
+    // A change that cannot be read yet.
+    std::fs::create_dir(path("warmer.json")).expect("a directory");
+    std::fs::write(path("warmer.wasm"), variant("warmer", b'b')).expect("written");
+    let unread = "warmer.json cannot be read: Is a directory";
+    eventually("it is told", async || (count_told(unread).await > 0).then_some(())).await;
+    look_on(b'd', 5).await;
+    std::fs::remove_dir(path("warmer.json")).expect("removed");
+    generation(&gateway, "warmer", 3).await;
+    assert_eq!(count_told(unread).await, 1);
+}
+
+#[tokio::test]
 async fn with_trusted_keys_only_a_signed_file_is_taken() {
     let dir = tempfile::tempdir().expect("a directory");
     let key = KeyPair::generate_unencrypted_keypair().expect("a key");

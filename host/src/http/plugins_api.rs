@@ -10,7 +10,7 @@
 //!
 //! `GET .../report` tells what the version beside the active one has found; `GET .../tape` is the last calls, as a file.
 //!
-//! A step that was carried out and could not be written down says so in `warning`.
+//! A step that was carried out and of which something could not be done or written down says so in `warning`.
 //!
 //! `?by=` says who asks, for the audit log; a session of the console has its own name. 404: no such slot or nothing there; 422: refused, with the reason and the fix.
 

@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,14 @@ const SLOTS: &str = "slots.json";
 pub(super) struct Store {
     dir: PathBuf,
     slots: Mutex<BTreeMap<String, Swapped>>,
+    /// The digests of what is on its way into a slot: each as long as somebody holds what [`Store::keep`] answered.
+    on_the_way: Mutex<Vec<Weak<str>>>,
+}
+
+/// The file of a component, which stays at least as long as this is held.
+pub(super) struct Kept {
+    pub(super) path: PathBuf,
+    _needed: Arc<str>,
 }
 
 /// What was swapped into a slot.
@@ -51,19 +59,21 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error),
         };
-        Ok(Self { dir: dir.to_owned(), slots: Mutex::new(slots) })
+        Ok(Self { dir: dir.to_owned(), slots: Mutex::new(slots), on_the_way: Mutex::default() })
     }
 
     /// Keeps a component with its signature; answers its file.
-    pub(super) fn keep(&self, sha256: &str, component: &[u8], signature: Option<&str>) -> io::Result<PathBuf> {
-        let path = self.path(sha256);
+    pub(super) fn keep(&self, sha256: &str, component: &[u8], signature: Option<&str>) -> io::Result<Kept> {
+        let (path, needed) = (self.path(sha256), Arc::from(sha256));
+        // Before it is looked for: what is there may be about to be deleted.
+        self.on_the_way().push(Arc::downgrade(&needed));
         if fs::read(&path).ok().as_deref() != Some(component) {
             self.write(&path, component)?;
         }
         if let Some(signature) = signature {
             self.write(&trust::signature_file(&path), signature.as_bytes())?;
         }
-        Ok(path)
+        Ok(Kept { path, _needed: needed })
     }
 
     /// The plugins that `spec`'s slot held, from the oldest to the active one; `spec` alone when nothing was swapped, or when
@@ -97,11 +107,14 @@ impl Store {
         self.write(&self.dir.join(SLOTS), &serde_json::to_vec_pretty(&*slots)?)
     }
 
-    /// Deletes every component, with its signature, that neither a slot's chain nor `candidates` name.
+    /// Deletes every component, with its signature, that neither a slot's chain nor `candidates` name, and that is not on its
+    /// way.
     pub(super) fn prune(&self, candidates: &[String]) -> io::Result<()> {
-        let slots = self.slots();
+        let (slots, mut on_the_way) = (self.slots(), self.on_the_way());
+        on_the_way.retain(|needed| needed.strong_count() > 0);
         let needed = |name: &str| {
             candidates.iter().any(|sha256| sha256 == name)
+                || on_the_way.iter().filter_map(Weak::upgrade).any(|sha256| *sha256 == *name)
                 || slots.values().any(|swapped| swapped.chain.iter().any(|held| held.sha256 == name))
         };
         for entry in fs::read_dir(&self.dir)? {
@@ -134,6 +147,10 @@ impl Store {
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Swapped>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn on_the_way(&self) -> MutexGuard<'_, Vec<Weak<str>>> {
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 // === impl Held ===
@@ -141,5 +158,27 @@ impl Store {
 impl Held {
     pub(super) fn of(identity: &Identity) -> Self {
         Self { sha256: identity.sha256.to_string(), config: (*identity.config).clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_kept_and_what_nobody_needs_is_deleted_with_its_signature() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let files = || fs::read_dir(dir.path()).unwrap().count();
+        let [first, second] = [(); 2].map(|()| store.keep("aa", b"component", Some("signature")).unwrap());
+        assert_eq!(fs::read(&first.path).unwrap(), b"component");
+        drop(first);
+        store.prune(&[]).unwrap();
+        assert_eq!(files(), 2, "the other one is on its way");
+        drop(second);
+        store.prune(&["aa".to_owned()]).unwrap();
+        assert_eq!(files(), 2, "it is a candidate");
+        store.prune(&[]).unwrap();
+        assert_eq!(files(), 0);
     }
 }

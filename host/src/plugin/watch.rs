@@ -7,7 +7,8 @@
 //! | `SLOT.wasm.minisig` | its signature |
 //!
 //! Each content is taken once, by the [`Operator`] as any other swap: a restart does not undo a rollback, and a refusal is
-//! reported once. A file that is gone changes nothing; one that comes back is taken again.
+//! reported once. A file that is gone changes nothing; one that comes back is taken again. One that cannot be read is not gone:
+//! it is reported once for each reason, and tried again.
 //!
 //! The directory is looked at every second, rather than being told of by the kernel: a change must rest before it is taken in
 //! any case, since a file that is being written looks like one that was, and network file systems and bind mounts tell nothing.
@@ -44,6 +45,8 @@ pub struct Watch {
     operator: Arc<Operator>,
     /// How the files of each slot looked the last time.
     seen: BTreeMap<String, Seen>,
+    /// Why the files of a slot cannot be read, as it was reported.
+    unread: BTreeMap<String, String>,
     taken: Taken,
 }
 
@@ -87,7 +90,7 @@ impl Watch {
     /// When the memory cannot be read.
     pub fn new(dir: &Path, operator: Arc<Operator>, memory: PathBuf) -> io::Result<Self> {
         let taken = Taken::open(memory)?;
-        Ok(Self { dir: dir.to_owned(), operator, seen: BTreeMap::new(), taken })
+        Ok(Self { dir: dir.to_owned(), operator, seen: BTreeMap::new(), unread: BTreeMap::new(), taken })
     }
 
     /// Looks again and again, until it is dropped.
@@ -97,20 +100,33 @@ impl Watch {
         loop {
             ticks.tick().await;
             for slot in self.operator.plugins().status() {
-                if let Err(error) = self.look(&slot.slot).await {
-                    tracing::error!(slot = slot.slot, dir = %self.dir.display(), %error, "the watched directory");
-                }
+                let looked = self.look(&slot.slot).await;
+                self.report(slot.slot, looked).await;
             }
         }
     }
 
-    /// Takes what is new for a slot, once it rests.
+    /// Reports that the files of a slot cannot be read, if it is news.
+    async fn report(&mut self, slot: String, looked: io::Result<()>) {
+        let Err(error) = looked else {
+            self.unread.remove(&slot);
+            return;
+        };
+        let why = format!("in the watched directory: {error}");
+        if self.unread.get(&slot) != Some(&why) {
+            self.operator.unread(&slot, why.clone(), BY).await;
+            self.unread.insert(slot, why);
+        }
+    }
+
+    /// Takes what is new for a slot, once it rests; answers which of its files cannot be read.
     async fn look(&mut self, slot: &str) -> io::Result<()> {
         let files = Files::of(&self.dir, slot);
-        let stamps = files.stamps();
+        let stamps = files.stamps()?;
         let [Some(_), ..] = stamps else {
             self.seen.remove(slot);
-            return self.taken.forget(slot);
+            self.taken.forget(slot);
+            return Ok(());
         };
         let seen = self.seen.entry(slot.to_owned()).or_insert(Seen { stamps: [None; 3], is_read: false });
         if seen.stamps != stamps {
@@ -122,12 +138,12 @@ impl Watch {
         }
         let reader = files.clone();
         let content = spawn_blocking(move || reader.read()).await.map_err(io::Error::other)?;
-        if files.stamps() != stamps {
+        if files.stamps()? != stamps {
             // It was written to meanwhile, and is looked at again when that has come to rest.
             return Ok(());
         }
-        seen.is_read = true;
         let content = content?;
+        seen.is_read = true;
         let digest = content.digest();
         if self.taken.digests.get(slot) == Some(&digest) {
             return Ok(());
@@ -136,7 +152,8 @@ impl Watch {
         if let Err(error) = self.take(slot, content).await {
             tracing::debug!(slot, %error, "a component in the watched directory was not taken");
         }
-        self.taken.remember(slot, digest)
+        self.taken.remember(slot, digest);
+        Ok(())
     }
 
     /// Loads and uses. The operator reports what came of it.
@@ -167,29 +184,44 @@ impl Files {
     }
 
     /// The component's, the configuration's and the signature's.
-    fn stamps(&self) -> [Stamp; 3] {
-        [self.component.clone(), self.config.clone(), trust::signature_file(&self.component)].map(|path| {
-            let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-            Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()))
-        })
+    fn stamps(&self) -> io::Result<[Stamp; 3]> {
+        Ok([stamp(&self.component)?, stamp(&self.config)?, stamp(&trust::signature_file(&self.component))?])
     }
 
     fn read(&self) -> io::Result<Content> {
-        // One byte more than is taken, so that a larger one is refused for what it is.
-        let component = read(&self.component, FILE_BYTES_MAX.as_u64() + 1)?;
         let config = match read(&self.config, CONFIG_BYTES_MAX) {
             Ok(config) => Some(config),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Content { component: component.into(), config, signature: trust::read_signature(&self.component)? })
+        let signature = trust::read_signature(&self.component);
+        let signature = signature.map_err(|error| unreadable(&trust::signature_file(&self.component), &error))?;
+        // One byte more than is taken, so that a larger one is refused for what it is.
+        let component = read(&self.component, FILE_BYTES_MAX.as_u64() + 1)?.into();
+        Ok(Content { component, config, signature })
+    }
+}
+
+/// `None` if there is no such file. One that cannot be looked at may still be there.
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let of = |found: &fs::Metadata| (found.len(), found.mtime(), found.mtime_nsec(), found.ino());
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.is_file().then(|| of(&found))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
     }
 }
 
 fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max).read_to_end(&mut bytes)?;
+    let read = File::open(path).and_then(|file| file.take(bytes_max).read_to_end(&mut bytes));
+    read.map_err(|error| unreadable(path, &error))?;
     Ok(bytes)
+}
+
+/// `error`, with the file that it is about.
+fn unreadable(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{} cannot be read: {error}", path.display()))
 }
 
 // === impl Content ===
@@ -219,15 +251,20 @@ impl Taken {
         Ok(Self { file, digests })
     }
 
-    fn remember(&mut self, slot: &str, digest: String) -> io::Result<()> {
+    fn remember(&mut self, slot: &str, digest: String) {
         self.digests.insert(slot.to_owned(), digest);
-        self.write()
+        self.note(slot);
     }
 
-    fn forget(&mut self, slot: &str) -> io::Result<()> {
-        match self.digests.remove(slot) {
-            Some(_) => self.write(),
-            None => Ok(()),
+    fn forget(&mut self, slot: &str) {
+        if self.digests.remove(slot).is_some() {
+            self.note(slot);
+        }
+    }
+
+    fn note(&self, slot: &str) {
+        if let Err(error) = self.write() {
+            tracing::error!(slot, file = %self.file.display(), %error, "what was taken from the watched directory could not be noted: after a restart it counts as it did before");
         }
     }
 

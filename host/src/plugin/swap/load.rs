@@ -1,6 +1,5 @@
 //! `load`: from the bytes of a component to the candidate of a slot.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use crate::plugin::error::PluginError;
 use crate::plugin::loaded::Loaded;
 use crate::plugin::loader::{self, FILE_BYTES_MAX};
 use crate::plugin::slot::{GenerationStatus, Identity};
+use crate::plugin::store::Kept;
 use crate::plugin::{aggregator, child, codec, kit, load_aggregator, load_codec, load_warmer, warmer};
 
 /// A candidate of any kind.
@@ -40,10 +40,15 @@ impl Operator {
         signature: Option<&str>,
         by: &str,
     ) -> Result<Done<GenerationStatus>, SwapError> {
+        let _loading = self.loading.lock().await;
+        let mut about = About::default();
+        let checked = self.check(slot, component, config, (pinned, signature), &mut about).await;
         let _turn = self.turn.lock().await;
         let replaced = self.status_of(slot).ok().and_then(|status| status.candidate);
-        let mut about = About::default();
-        match self.load_in_turn(slot, component, config, (pinned, signature), &mut about).await {
+        let offered = checked.and_then(|(identity, loaded, _kept)| self.offer(slot, identity, loaded));
+        // Nobody needs what was refused, nor the candidate in whose place this one is.
+        self.prune().await;
+        match offered {
             Ok(loaded) => {
                 if let Some(replaced) = replaced {
                     self.discarded(slot, replaced, DISCARDED_AS_REPLACED).await;
@@ -63,15 +68,21 @@ impl Operator {
         }
     }
 
-    /// `about` is told what is known of the component so far.
-    async fn load_in_turn(
+    /// Notes that there is something to be loaded which cannot be read.
+    pub(in crate::plugin) async fn unread(&self, slot: &str, why: String, by: &str) {
+        self.not_done(("load", slot), About::default(), SwapError::Refused(why), by).await;
+    }
+
+    /// Keeps, compiles and checks a component, which may take minutes and changes nothing: no step waits for it but another
+    /// `load`. `about` is told what is known of it so far.
+    async fn check(
         &self,
         slot: &str,
         component: Bytes,
         config: Option<serde_json::Value>,
         (pinned, signature): (Option<&str>, Option<&str>),
         about: &mut About,
-    ) -> Result<GenerationStatus, SwapError> {
+    ) -> Result<(Arc<Identity>, Loadable, Kept), SwapError> {
         let sha256 = digest(component.clone()).await?;
         *about = About::digest(&sha256);
         let active = self.slot(slot)?.identities().pop();
@@ -81,43 +92,37 @@ impl Operator {
         if let Some(pinned) = pinned.filter(|pinned| !pinned.eq_ignore_ascii_case(&sha256)) {
             return Err(SwapError::NotPinned { pinned: pinned.to_owned(), found: sha256 });
         }
-        let (path, is_compiled) = self.keep(component, &sha256, signature).await?;
+        let (kept, is_compiled) = self.keep(component, &sha256, signature).await?;
         if !is_compiled {
-            let compiled = child::compile(&path, &sha256, &self.cache_dir, &self.config.compile_limits).await;
-            if let Err(why) = compiled {
-                self.prune().await?;
-                return Err(SwapError::Refused(why));
-            }
+            let compiled = child::compile(&kept.path, &sha256, &self.cache_dir, &self.config.compile_limits).await;
+            compiled.map_err(SwapError::Refused)?;
         }
         let config = config.or_else(|| active.map(|active| (*active.config).clone())).unwrap_or_default();
-        let spec = PluginSpec { name: slot.to_owned(), path: Some(path), config };
-        let offered = self.offer(slot, spec, about).await;
-        if offered.is_err() {
-            self.prune().await?;
-        }
-        offered
+        let spec = PluginSpec { name: slot.to_owned(), path: Some(kept.path.clone()), config };
+        let (identity, loaded) = self.start(slot, spec, about).await?;
+        Ok((identity, loaded, kept))
     }
 
     /// Keeps a component that looks like one and is signed as it must be; answers its file, and whether its code is at hand.
-    async fn keep(
-        &self,
-        component: Bytes,
-        sha256: &str,
-        signature: Option<&str>,
-    ) -> Result<(PathBuf, bool), SwapError> {
+    async fn keep(&self, component: Bytes, sha256: &str, signature: Option<&str>) -> Result<(Kept, bool), SwapError> {
         let (loader, store) = (self.loader.clone(), self.store.clone());
         let (sha256, signature) = (sha256.to_owned(), signature.map(str::to_owned));
         let keep = move || {
             loader.verify(&component, signature.as_deref()).map_err(SwapError::Unsigned)?;
             loader::recognise(&component).map_err(SwapError::Refused)?;
-            let path = store.keep(&sha256, &component, signature.as_deref())?;
-            Ok((path, loader.is_compiled(&sha256)))
+            let kept = store.keep(&sha256, &component, signature.as_deref())?;
+            Ok((kept, loader.is_compiled(&sha256)))
         };
         aside(keep).await?
     }
 
-    /// Instantiates and checks a component, and makes it the candidate.
-    async fn offer(&self, slot: &str, spec: PluginSpec, about: &mut About) -> Result<GenerationStatus, SwapError> {
+    /// Instantiates a component, and checks what it does.
+    async fn start(
+        &self,
+        slot: &str,
+        spec: PluginSpec,
+        about: &mut About,
+    ) -> Result<(Arc<Identity>, Loadable), SwapError> {
         let (loader, config) = (self.loader.clone(), self.config.clone());
         let codec = self.plugins.codecs.slot(slot).map(|(at, _)| at);
         let aggregator = self.plugins.aggregator.slot();
@@ -143,10 +148,11 @@ impl Operator {
         let (identity, loaded) = aside(load).await?.inspect_err(|error| about.learn(error)).map_err(refused)?;
         (about.plugin, about.version) =
             (Some(identity.name.to_string()), identity.version.as_deref().map(str::to_owned));
-        self.put(slot, identity, loaded)
+        Ok((identity, loaded))
     }
 
-    fn put(&self, slot: &str, identity: Arc<Identity>, loaded: Loadable) -> Result<GenerationStatus, SwapError> {
+    /// Makes a component that may serve the candidate.
+    fn offer(&self, slot: &str, identity: Arc<Identity>, loaded: Loadable) -> Result<GenerationStatus, SwapError> {
         // A candidate that is replaced is not shadowed any more.
         let before = self.status_of(slot)?.candidate.map(|candidate| candidate.generation);
         self.part(slot, |companion| Some(companion) == before)?;
@@ -182,4 +188,39 @@ fn conforms<S: kit::Subject>(config: &Config, plugin: &Loaded<S>) -> Result<(), 
 fn sorted(mut keys: Vec<String>) -> Vec<String> {
     keys.sort();
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::operator;
+    use super::*;
+    use crate::plugin::guest;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_component_at_the_bound_is_looked_at_and_one_past_it_is_refused_for_its_size() {
+        let (_dir, operator) = operator();
+        let too_large = Bytes::from(vec![0; FILE_BYTES_MAX.as_u64() as usize + 1]);
+        let at_the_bound = too_large.slice(1..);
+        for (component, expected) in
+            [(too_large, "the component is larger than 32.0 MiB"), (at_the_bound, "not a WebAssembly component")]
+        {
+            let refused = operator.load("aggregator", component, None, None, None, "test").await.unwrap_err();
+            assert!(refused.to_string().contains(expected), "{refused}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_refusal_keeps_its_reason_where_what_was_refused_cannot_be_deleted() {
+        let (dir, operator) = operator();
+        let in_the_way = dir.path().join("data/plugins/a.wasm");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let (component, config) = (Bytes::from(guest::aggregator()), Some(serde_json::json!({ "unknown": 1 })));
+        let load = || operator.load("aggregator", component.clone(), config.clone(), None, None, "test");
+        let refused = load().await.unwrap_err();
+        assert!(matches!(&refused, SwapError::Refused(why) if why.contains("unknown field")), "{refused}");
+        std::fs::remove_dir(in_the_way).unwrap();
+        assert_eq!(load().await.unwrap_err().to_string(), refused.to_string());
+        let left = std::fs::read_dir(dir.path().join("data/plugins")).unwrap();
+        assert_eq!(left.count(), 0, "what is refused is not kept");
+    }
 }

@@ -17,9 +17,10 @@
 //! | `use`, `rollback` | `save` fails, or the new version refuses the state | an earlier state and the recorded inputs since are replayed into it; where the tape does not reach back, the active one goes on, and `fresh` starts without state |
 //! | `use`, `rollback` | it fails at a recorded input that the version before took, or more comes in while it is prepared than is kept for it | the active one goes on |
 //! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
+//! | `use` | there is no thread for the version before to go on beside it | it is done, and the answer says that there is no probation |
 //! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
 //! | probation | the version before does not take over | it is tried again, and told when the reason is another, until it does or somebody decides otherwise |
-//! | any | two at once | one waits for the other |
+//! | any | two at once | one waits for the other; for what a `load` compiles and checks only another `load` waits |
 //! | any | the audit log, or the note for the next start, cannot be written | the step is done, or refused, all the same: the answer of one that is done says so, and the log of the process |
 //! | any | the process ends | the active one of the last `use` or `rollback` that was answered is active again, with its way back; its probation is over, and shadows are gone |
 //!
@@ -50,7 +51,7 @@ use super::slot::{Generation, GenerationStatus, Identity, Slot, SlotStatus};
 use super::store::{Held, Store};
 use super::{Plugins, runtime_error};
 use crate::telemetry::audit::Audit;
-use written::{About, DISCARDED_AS_OLDEST};
+use written::{About, DISCARDED_AS_OLDEST, UNWATCHED, joined};
 
 /// Swaps plugins while they serve.
 pub struct Operator {
@@ -64,6 +65,9 @@ pub struct Operator {
     reports: sync::Mutex<BTreeMap<String, Report>>,
     /// Counts the swaps that were carried out.
     swaps: watch::Sender<u64>,
+    /// One load at a time. It takes its turn when nothing is left to do but to offer what it has checked, so that a rollback
+    /// waits for no compiler.
+    loading: Mutex<()>,
     /// One step at a time.
     turn: Mutex<()>,
 }
@@ -161,9 +165,9 @@ impl Operator {
         let audit = Arc::new(Audit::open(&data_dir.join("audit.jsonl")).map_err(of_store)?);
         let loader = super::start(&config, &cache_dir).map_err(|error| vec![runtime_error(format!("{error:#}"))])?;
         let plugins = Plugins::load_with(&config, &loader, Some(&store))?;
-        let (loader, reports, turn) = (Arc::new(loader), sync::Mutex::default(), Mutex::default());
-        let swaps = watch::channel(0).0;
-        Ok(Self { plugins, config, loader, cache_dir, store, audit, reports, swaps, turn })
+        let (loader, reports, swaps) = (Arc::new(loader), sync::Mutex::default(), watch::channel(0).0);
+        let (loading, turn) = (Mutex::default(), Mutex::default());
+        Ok(Self { plugins, config, loader, cache_dir, store, audit, reports, swaps, loading, turn })
     }
 
     /// The plugins that serve.
@@ -249,6 +253,7 @@ impl Operator {
             Err(error) => return Err(self.not_done((step, slot), about, error, by).await),
         };
         self.swaps.send_modify(|count| *count += 1);
+        let unwatched = (self.is_watched(back) && !activated.watched).then(|| UNWATCHED.to_owned());
         if activated.watched {
             self.watch(slot, now.generation);
         }
@@ -256,15 +261,20 @@ impl Operator {
             self.discarded(slot, gone.clone(), DISCARDED_AS_OLDEST).await;
         }
         let why = if let Only::Active { why, .. } = only { format!("{why}; ") } else { String::new() };
-        let unnoted = self.unnoted(slot).await;
+        let warning = joined([unwatched, self.unnoted(slot).await]);
         let note = format!("{why}state: {}", activated.state);
-        Ok(self.done((step, slot), now, about, (Some(note), unnoted), by).await)
+        Ok(self.done((step, slot), now, about, (Some(note), warning), by).await)
+    }
+
+    /// Whether the version that takes over is to be on probation.
+    fn is_watched(&self, back: bool) -> bool {
+        !back && !self.config.probation.lasts.is_zero()
     }
 
     async fn activate(&self, name: &str, back: bool, fresh: bool, nothing: &str) -> Result<Activated, SwapError> {
         let Plugins { codecs, aggregator, warmer } = &self.plugins;
         let none = || SwapError::Nothing { slot: name.to_owned(), what: nothing.to_owned() };
-        let probation = !back && !self.config.probation.lasts.is_zero();
+        let probation = self.is_watched(back);
         self.remember(name);
         if back {
             self.catch_up(name).await;
@@ -348,15 +358,20 @@ impl Operator {
         let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?.clone();
         let store = self.store.clone();
         aside(move || store.note(&spec, chain)).await??;
-        self.prune().await
+        self.prune().await;
+        Ok(())
     }
 
-    /// Deletes the components that no slot needs.
-    async fn prune(&self) -> Result<(), SwapError> {
+    /// Deletes the components that no slot needs. Of the step that left them, what came of it is told, and not that they
+    /// are still there: that is in the log, and the next step tries it again.
+    async fn prune(&self) {
         let candidates = self.plugins.status().into_iter().filter_map(|status| status.candidate);
         let candidates: Vec<_> = candidates.map(|candidate| candidate.sha256).collect();
         let store = self.store.clone();
-        Ok(aside(move || store.prune(&candidates)).await??)
+        let pruned = aside(move || store.prune(&candidates)).await;
+        if let Err(error) = pruned.map_err(io::Error::other).flatten() {
+            tracing::error!(%error, "components that nobody needs any more could not be deleted");
+        }
     }
 
     fn reports(&self) -> sync::MutexGuard<'_, BTreeMap<String, Report>> {
@@ -536,5 +551,52 @@ mod tests {
         assert_eq!(count(&operator).await, "\"9\"", "the active one goes on");
         operator.use_candidate("aggregator", true, "test").await.unwrap();
         assert_eq!(count(&operator).await, "\"0\"");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_candidate_that_refuses_the_state_is_shadowed_without_it_and_only_the_report_tells() {
+        let (dir, operator) = operator();
+        // More than a tape holds: what it forgot is in a state that the candidate refuses.
+        let bulk = Bytes::from(vec![b' '; 1 << 20]);
+        for seq in 1..=6 {
+            let signal = Signal { seq, received_at: Time::now(), body: bulk.clone() };
+            operator.plugins().aggregator.ingest(Time::now(), vec![signal]).await.unwrap();
+        }
+        offer(&operator, &dir, &guest::aggregator_that_refuses_states());
+        let shadowed = operator.shadow("aggregator", "test").await.unwrap();
+        assert_eq!((shadowed.now.generation, shadowed.warning), (1, None));
+        let differs = async {
+            while operator.report("aggregator").unwrap().different == 0 {
+                assert_eq!(count(&operator).await, "\"6\"", "the active one is served");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), differs).await.expect("the candidate begins at none");
+        let state = operator.report("aggregator").unwrap().state;
+        assert!(state.starts_with("not taken over, and it began without: ") && state.contains("restore"), "{state}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_steps_at_once_each_finds_what_the_one_before_it_left() {
+        let (dir, operator) = operator();
+        let mut other = guest::aggregator();
+        // A section that means nothing.
+        other.extend_from_slice(&[0, 3, 2, b'v', b'a']);
+        offer(&operator, &dir, &other);
+        operator.use_candidate("aggregator", false, "test").await.unwrap();
+        let steps: Vec<_> = (0..8)
+            .map(|_| {
+                let operator = operator.clone();
+                tokio::spawn(async move { operator.rollback("aggregator", false, "test").await.map(drop) })
+            })
+            .collect();
+        for step in steps {
+            step.await.unwrap().unwrap();
+        }
+        let log = operator.audit().last(9).unwrap();
+        assert!(log.iter().all(|entry| entry.result == "done"), "{log:?}");
+        let served: Vec<_> = log.iter().map(|entry| entry.sha256.clone()).collect();
+        assert!(served.windows(2).all(|two| two[0] != two[1]), "one and the other by turns: {log:?}");
+        assert_eq!(operator.status_of("aggregator").unwrap().generation, 2);
     }
 }

@@ -17,13 +17,17 @@ pub(super) const DISCARDED_AS_OLDEST: &str = "by itself: it was the oldest, and 
 /// Why a candidate was discarded.
 pub(super) const DISCARDED_AS_REPLACED: &str = "by itself: another candidate was loaded in its place";
 
+/// What the answer of a `use` says where the version before cannot go on beside the new one.
+pub(super) const UNWATCHED: &str =
+    "there is no probation: no thread could be had for the version before; the log says why";
+
 /// A step that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Done<T> {
     /// What it led to.
     #[serde(flatten)]
     pub now: T,
-    /// What of it could not be written down, and why; `None` when everything was.
+    /// What of it could not be done or written down, and why; `None` when everything was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
@@ -37,18 +41,18 @@ pub(super) struct About {
 }
 
 impl Operator {
-    /// Writes down a step that was carried out, with a note; answers it, with what could not be written.
+    /// Writes down a step that was carried out, with a note; answers it, with what of it could not be done or written.
     pub(super) async fn done<T>(
         &self,
         step: (&'static str, &str),
         now: T,
         about: About,
-        (note, unnoted): (Option<String>, Option<String>),
+        (note, warning): (Option<String>, Option<String>),
         by: &str,
     ) -> Done<T> {
-        let note = joined([note, unnoted.clone()]);
+        let note = joined([note, warning.clone()]);
         let unwritten = self.tell(step, about, Ok(note), by).await;
-        Done { now, warning: joined([unnoted, unwritten]) }
+        Done { now, warning: joined([warning, unwritten]) }
     }
 
     /// Writes down a step that was not carried out; answers why it was not.
@@ -106,7 +110,7 @@ impl Operator {
     }
 }
 
-fn joined(texts: [Option<String>; 2]) -> Option<String> {
+pub(super) fn joined(texts: [Option<String>; 2]) -> Option<String> {
     let texts: Vec<_> = texts.into_iter().flatten().collect();
     (!texts.is_empty()).then(|| texts.join("; "))
 }
@@ -188,5 +192,18 @@ mod tests {
         // What is refused says why it is, and not that this could not be written.
         let refused = operator.use_candidate("aggregator", false, "ann").await.unwrap_err();
         assert!(matches!(refused, SwapError::Nothing { .. }), "{refused}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_swap_that_cannot_be_noted_for_the_next_start_is_done_and_says_that_a_restart_forgets_it() {
+        let (dir, operator) = operator();
+        std::fs::create_dir(dir.path().join("data/plugins/slots.json")).unwrap();
+        offer(&operator, &dir, &guest::aggregator());
+        let used = operator.use_candidate("aggregator", false, "ann").await.unwrap();
+        assert_eq!(used.now.generation, 2);
+        let warning = used.warning.unwrap();
+        assert!(warning.starts_with("a restart forgets this: "), "{warning}");
+        let note = operator.audit().last(1).unwrap().remove(0).note.unwrap();
+        assert!(note.ends_with(&warning), "{note}");
     }
 }

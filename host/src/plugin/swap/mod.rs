@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{self, Arc, PoisonError};
 
 use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
 
 use super::aside::{Unfinished, aside};
 use super::config::Config;
@@ -357,7 +358,8 @@ impl Operator {
         let chain = self.slot(slot)?.identities().iter().map(|identity| Held::of(identity)).collect();
         let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?.clone();
         let store = self.store.clone();
-        aside(move || store.note(&spec, chain)).await??;
+        let noted = spawn_blocking(move || store.note(&spec, chain)).await;
+        noted.map_err(io::Error::other).flatten()?;
         self.prune().await;
         Ok(())
     }
@@ -368,7 +370,7 @@ impl Operator {
         let candidates = self.plugins.status().into_iter().filter_map(|status| status.candidate);
         let candidates: Vec<_> = candidates.map(|candidate| candidate.sha256).collect();
         let store = self.store.clone();
-        let pruned = aside(move || store.prune(&candidates)).await;
+        let pruned = spawn_blocking(move || store.prune(&candidates)).await;
         if let Err(error) = pruned.map_err(io::Error::other).flatten() {
             tracing::error!(%error, "components that nobody needs any more could not be deleted");
         }

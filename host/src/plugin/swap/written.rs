@@ -2,8 +2,9 @@
 
 use std::io;
 
+use tokio::task::spawn_blocking;
+
 use super::{Operator, SwapError};
-use crate::plugin::aside::aside;
 use crate::plugin::error::PluginError;
 use crate::plugin::slot::GenerationStatus;
 use crate::record::Time;
@@ -103,7 +104,7 @@ impl Operator {
         let (at, by, name, place) = (Time::now(), by.to_owned(), step.to_owned(), Some(slot.to_owned()));
         let entry = Entry { at, by, step: name, slot: place, what: None, plugin, version, sha256, result, note };
         let audit = self.audit.clone();
-        let added = aside(move || audit.add(&entry)).await;
+        let added = spawn_blocking(move || audit.add(&entry)).await;
         let error = added.map_err(io::Error::other).flatten().err()?;
         tracing::error!(slot, step, %error, "a plugin swap could not be written to the audit log");
         Some(format!("the audit log does not have this: {error}"))

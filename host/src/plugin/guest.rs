@@ -263,6 +263,25 @@ const LEAVES_THE_FIRST_KEY: &str = "
     (i32.store (i32.const 1120) (i32.load (local.get $keys)))
     (i32.store (i32.const 1124) (i32.load offset=4 (local.get $keys)))";
 
+/// What a guest with state does in place of its `restore`: the first byte of the state says what, and the next four how often.
+const GREEDY_RESTORE: &str = r#"(local $n i32)
+    (local.set $n (i32.load offset=1 (local.get 0)))
+    ;; Grows its memory by so many pages.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 109))
+      (then (if (i32.eq (memory.grow (local.get $n)) (i32.const -1)) (then unreachable))))
+    ;; Grows its table by so many elements.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 116))
+      (then (if (i32.eq (table.grow $table (ref.null func) (local.get $n)) (i32.const -1)) (then unreachable))))
+    ;; Calls itself so often.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 115)) (then (drop (call $recurse (local.get $n)))))
+    ;; Saves so many bytes.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 111)) (then (i32.store (i32.const 608) (local.get $n))))
+    (i32.const 512))
+  (table $table 0 funcref)
+  (func $recurse (param i32) (result i32)
+    (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 0)) (else
+      (i32.add (call $recurse (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))))"#;
+
 /// How [`AGGREGATOR`] and [`WARMER`] take a state back.
 const RESTORE: &str = "(i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))";
 
@@ -407,6 +426,23 @@ pub(super) fn lawful_warmer(changes: &[(&str, &str)]) -> Vec<u8> {
         ("(param i64 i32 i32) (param $budget i32)", "(param i64) (param $keys i32) (param $len i32) (param i32)"),
     ];
     component("warmer-plugin", &changed(changed(wat, &lawful), changes))
+}
+
+/// An aggregator that takes what a state tells it to take of memory, table, stack and output.
+pub(super) fn greedy_aggregator() -> Vec<u8> {
+    component("aggregator-plugin", &changed(AGGREGATOR.replace("COMMON", COMMON), &[(RESTORE, GREEDY_RESTORE)]))
+}
+
+/// A warmer that does the same.
+pub(super) fn greedy_warmer() -> Vec<u8> {
+    component("warmer-plugin", &changed(WARMER.replace("COMMON", COMMON), &[(RESTORE, GREEDY_RESTORE)]))
+}
+
+/// The codec that does what the flags say, built for a contract with this change, and with these changes to its text.
+pub(super) fn codec_of((from, to): (&str, &str), changes: &[(&str, &str)]) -> Vec<u8> {
+    assert!(WIT.contains(from), "the contract's {from} has changed");
+    let wat = CODEC.replace("COMMON", COMMON).replace("PATTERN", "test:*").replace("LEN", "06");
+    component_of(&WIT.replace(from, to), "codec-plugin", &changed(wat, changes))
 }
 
 /// The aggregator that tells signals apart, and traps where it is told to.

@@ -2,6 +2,7 @@
 (module
   (import "tiergate:plugin/host-log@0.1.0" "log" (func $log (param i32 i32 i32)))
   (import "tiergate:plugin/host-clock@0.1.0" "now" (func $now (result i64)))
+  (import "tiergate:plugin/host-metrics@0.1.0" "add" (func $add (param i32 i32 i64)))
   {{common}}
   (global $calls (mut i32) (i32.const 0))
   (data (i32.const 48) "hostile:*") (data (i32.const 64) "1.0")

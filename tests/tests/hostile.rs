@@ -19,11 +19,13 @@ const KEPT_BYTES_MAX: u64 = 96 << 20;
 
 /// A component that breaks its contract is refused at `load`, and a version that fails too often is rolled back by the gateway
 /// itself; here it is let in, to go on doing harm.
-const LET_IN: &str = "[plugins]\nconformance = false\n[plugins.probation]\nlasts = \"0s\"";
+const LET_IN: &str = "[plugins]\nconformance = false\n[plugins.probation]\nlasts = \"0s\"\n[warmer]\nevery = \"200ms\"";
 
 /// A gateway with real data on its dashboard, which is read all the time.
 struct Service {
     gateway: Arc<Gateway>,
+    /// Resident memory before any abuse.
+    before: u64,
     done: Arc<AtomicBool>,
     reader: JoinHandle<u64>,
 }
@@ -53,7 +55,8 @@ impl Service {
                 read
             }
         });
-        Self { gateway, done, reader }
+        let before = resident(&gateway);
+        Self { gateway, before, done, reader }
     }
 
     /// What a step of a slot answers.
@@ -77,7 +80,7 @@ impl Service {
         assert_eq!(used.status, 200, "{}", used.text());
     }
 
-    /// Every slot but the abused one does its work.
+    /// Every slot but the abused one does its work, and what the abuse took of memory has come back.
     async fn others_work(&self, abused: &str) {
         if abused != "codecs" {
             let put = self.gateway.put("app:n", r#"{"n": 1}"#).await;
@@ -89,10 +92,40 @@ impl Service {
             assert_eq!((reply.status.as_u16(), &reply.json()["accepted"]), (200, &json!(1)), "{}", reply.text());
         }
         if abused != "warmer" {
-            let failures =
-                self.gateway.admin_get("/api/admin/warmer").await.json()["warmer"]["plans"]["failures"].clone();
-            assert_eq!(failures, 0, "{abused}");
+            let before = self.plans().await["made"].as_u64();
+            eventually("another plan is made", async || (self.plans().await["made"].as_u64() > before).then_some(()))
+                .await;
+            assert_eq!(self.plans().await["failures"], 0, "{abused}");
         }
+        self.memory_is_back().await;
+    }
+
+    /// How planning goes.
+    async fn plans(&self) -> Value {
+        self.gateway.admin_get("/api/admin/warmer").await.json()["warmer"]["plans"].clone()
+    }
+
+    async fn memory_is_back(&self) {
+        let bound = self.before + KEPT_BYTES_MAX;
+        eventually(&format!("resident memory is below {bound}, as it was {} before", self.before), async || {
+            (resident(&self.gateway) < bound).then_some(())
+        })
+        .await;
+    }
+
+    /// What the audit log says of the last step.
+    async fn last_step(&self) -> Value {
+        self.gateway.admin_get("/api/admin/audit").await.json()["audit"][0].clone()
+    }
+
+    /// Takes a step that is carried out by giving the next version the recorded inputs, and not the state, because of `why`.
+    async fn rebuilds(&self, path: &str, why: &str) {
+        let done = self.step(path, "").await;
+        assert_eq!(done.status, 200, "{path}: {}", done.text());
+        let told = self.last_step().await;
+        assert_eq!(told["result"], "done", "{told:#}");
+        let note = told["note"].as_str().expect("a note");
+        assert!(note.contains("recorded inputs, because plugin hostile 6.6.6") && note.contains(why), "{note}");
     }
 
     /// Waits for a line of the log at the level of an operator that holds all of `parts`.
@@ -104,8 +137,9 @@ impl Service {
         .await;
     }
 
-    /// Ends the reading, which must have gone on.
+    /// Ends the reading, which must have gone on, and at no cost in memory.
     async fn was_served(self) {
+        self.memory_is_back().await;
         self.done.store(true, Ordering::SeqCst);
         assert!(self.reader.await.expect("the reader") >= 10);
     }
@@ -171,14 +205,24 @@ async fn what_a_codec_does_costs_its_call_and_is_named() {
 async fn a_trap_on_every_third_call_costs_every_third_call() {
     let service = Service::start().await;
     service.hand_over("binance", "trap-every-third-call").await;
-    let mut statuses = Vec::new();
+    let mut traps = 0;
     for n in 0..30 {
-        statuses.push(service.gateway.put(&format!("hostile:{n}!"), "{}").await.status.as_u16());
+        let put = service.gateway.put(&format!("hostile:{n}!"), "{}").await;
+        if put.status == 503 {
+            let message = put.json()["error"]["message"].as_str().expect("a message").to_owned();
+            assert!(
+                message.starts_with("plugin hostile 6.6.6: trap in decode: wasm trap: wasm `unreachable`"),
+                "{message}"
+            );
+            traps += 1;
+        } else {
+            // A disk may be slow to answer for the others.
+            assert_eq!(put.outcome("memory"), "stored", "{}", put.text());
+        }
     }
-    let traps = statuses.iter().filter(|status| **status == 503).count();
-    // A disk may be slow to answer for the others.
-    assert!(statuses.iter().all(|status| matches!(status, 200 | 202 | 503)), "{statuses:?}");
-    assert_eq!(traps, 10, "{statuses:?}");
+    assert_eq!(traps, 10);
+    let labels = ["slot=\"binance\"", "plugin=\"hostile\"", "cause=\"trap\""];
+    assert_eq!(service.gateway.metric("tiergate_plugin_traps_total", &labels).await, 10.0);
     service.others_work("binance").await;
     service.was_served().await;
 }
@@ -264,10 +308,11 @@ async fn what_cannot_serve_is_refused_before_it_serves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_200_megabytes_is_not_even_read() {
-    let service = Service::start().await;
     let dir = tempfile::tempdir().expect("a directory");
+    let watched = tempfile::tempdir().expect("a directory");
+    let watching = Gateway::with().env("TIERGATE_PLUGINS__WATCH", watched.path().to_str().expect("text"));
+    let service = Service::over(watching).await;
     let file = dir.path().join("large.wasm");
-    let before = resident(&service.gateway);
     std::fs::File::create(&file).and_then(|file| file.set_len(200 << 20)).expect("a file");
     let output = Command::new(binary())
         .args(["plugin", "load", "warmer"])
@@ -292,7 +337,14 @@ async fn a_file_of_200_megabytes_is_not_even_read() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer, though nothing of the body was sent");
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body-too-large"), "{answer}");
-    assert!(resident(&service.gateway) < before + KEPT_BYTES_MAX);
+    service.others_work("").await;
+    // And where files are watched: no more of it than shows that it is too large.
+    std::fs::rename(&file, watched.path().join("warmer.wasm")).expect("moved");
+    eventually("the watch refuses it", async || {
+        let told = service.last_step().await;
+        (told["by"] == "watch" && told["result"].as_str()?.contains("larger than 32.0 MiB")).then_some(())
+    })
+    .await;
     service.others_work("").await;
     service.was_served().await;
 }
@@ -308,12 +360,10 @@ async fn a_component_that_takes_too_long_or_too_much_to_compile_is_given_up() {
         ),
     ] {
         let service = Service::over(Gateway::with().config(&format!("[plugins.limits.compile]\n{limit}"))).await;
-        let before = resident(&service.gateway);
         let reply = service.step("warmer/load", component).await;
         assert_eq!(reply.status, 422, "{}", reply.text());
         assert!(reply.text().contains(expected), "{}", reply.text());
         service.others_work("").await;
-        assert!(resident(&service.gateway) < before + KEPT_BYTES_MAX);
         // Nothing of it is kept.
         let kept = std::fs::read_dir(service.gateway.data_dir().join("plugins")).expect("the store");
         let paths = kept.map(|entry| entry.expect("an entry").path());
@@ -332,15 +382,14 @@ async fn an_aggregator_without_a_state_to_hand_over_is_refused_by_the_call_that_
         service.others_work("").await;
     }
     // It takes its own state back, as it is asked at `load`, and not that of another: it is given the recorded inputs.
-    let told = async || service.gateway.admin_get("/api/admin/audit").await.json()["audit"][0].to_string();
     assert_eq!(service.step("aggregator/load", hostile("panic-in-restore-of-foreign-state")).await.status, 200);
-    service.step("aggregator/use", "").await;
-    assert!(told().await.contains("trap in restore"), "{}", told().await);
+    service.rebuilds("aggregator/use", "trap in restore").await;
+    service.others_work("aggregator").await;
     // It saves as long as it knows nothing: the way to it is open, and the way back is told what it lacks.
     service.hand_over("aggregator", "panic-in-save-once-it-knows-something").await;
     assert_eq!(service.gateway.ingest(signal()).await.json()["accepted"], 1);
-    service.step("aggregator/rollback", "").await;
-    assert!(told().await.contains("trap in save"), "{}", told().await);
+    service.rebuilds("aggregator/rollback", "trap in save").await;
+    service.others_work("aggregator").await;
     service.recover("aggregator").await;
     service.others_work("").await;
     service.was_served().await;
@@ -370,6 +419,9 @@ async fn an_aggregator_that_fails_at_signals_costs_them_and_says_so() {
         service.others_work("aggregator").await;
     }
     assert_eq!(accepted + told, 20);
+    service.logged(&["an input cost an instance", "plugin hostile 6.6.6: trap in ingest"]).await;
+    let labels = ["slot=\"aggregator\"", "plugin=\"hostile\"", "cause=\"trap\""];
+    assert!(service.gateway.metric("tiergate_plugin_traps_total", &labels).await >= 6.0);
     service.recover("aggregator").await;
     service.others_work("").await;
     service.was_served().await;
@@ -415,8 +467,7 @@ async fn a_warmer_that_fails_or_lies_plans_nothing_and_overwrites_nothing() {
     {
         service.hand_over("warmer", name).await;
         service.logged(&["the warmer made no plan", "plugin hostile 6.6.6", expected]).await;
-        let failures = gateway.admin_get("/api/admin/warmer").await.json()["warmer"]["plans"]["failures"].clone();
-        assert!(failures.as_u64().expect("a number") > 0, "{name}");
+        assert!(service.plans().await["failures"].as_u64().expect("a number") > 0, "{name}");
         service.others_work("warmer").await;
     }
     service.hand_over("warmer", "placeholder-over-real-data").await;
@@ -427,10 +478,43 @@ async fn a_warmer_that_fails_or_lies_plans_nothing_and_overwrites_nothing() {
     .await;
     assert_eq!(gateway.get("/api/cache/secret:key").await.status, 404, "a key that it was not told of");
     service.recover("warmer").await;
-    eventually("plans are made again", async || {
-        (gateway.admin_get("/api/admin/warmer").await.json()["warmer"]["plans"]["failures"] == 0).then_some(())
+    eventually("plans are made again", async || (service.plans().await["failures"] == 0).then_some(())).await;
+    service.others_work("").await;
+    service.was_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warmer_that_panics_in_restore_is_refused_or_starts_without_its_state() {
+    let service = Service::start().await;
+    let reply = service.step("warmer/load", hostile("panic-in-restore-of-a-warmer")).await;
+    assert_eq!(reply.status, 422, "{}", reply.text());
+    assert!(
+        reply.text().contains("plugin hostile 6.6.6") && reply.text().contains("trap in restore"),
+        "{}",
+        reply.text()
+    );
+    service.others_work("").await;
+    // It does not take the state of another, and fails at what is given to it instead: the plans that the other one made.
+    let made = service.plans().await["made"].as_u64();
+    eventually("plans are recorded", async || {
+        (service.plans().await["made"].as_u64() > made.map(|n| n + 2)).then_some(())
     })
     .await;
+    assert_eq!(service.step("warmer/load", hostile("panic-in-restore-after-a-plan")).await.status, 200);
+    let refused = service.step("warmer/use", "").await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    for part in ["plugin hostile 6.6.6", "trap in plan", "the active version goes on"] {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+    service.others_work("").await;
+    // Nor its own, once it has made a plan: each trap costs it what it knew, and no more.
+    assert_eq!(service.step("warmer/use?fresh=true", "").await.status, 200);
+    service.logged(&["the warmer does not take its own state back", "plugin hostile 6.6.6: trap in restore"]).await;
+    let made = service.plans().await["made"].as_u64();
+    eventually("it plans all the same", async || (service.plans().await["made"].as_u64() > made).then_some(())).await;
+    service.others_work("warmer").await;
+    service.recover("warmer").await;
+    eventually("plans are made again", async || (service.plans().await["failures"] == 0).then_some(())).await;
     service.others_work("").await;
     service.was_served().await;
 }

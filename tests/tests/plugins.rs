@@ -122,6 +122,29 @@ async fn what_a_plugin_says_is_in_the_log_with_its_slot_its_name_and_its_version
     });
     assert_eq!(told, json!({ "level": "WARN", "slot": "binance", "plugin": "hostile", "version": "6.6.6" }));
     assert!(line["timestamp"].is_string(), "{line}");
+    // Of a longer line the first KiB.
+    let long = |x: usize| format!("\"{}\"", "x".repeat(x));
+    for (bytes, told) in [(1_024, long(1_022)), (1_025, long(1_023)[..1_024].to_owned() + "…")] {
+        let payload = long(bytes - 2);
+        assert_eq!(gateway.put("hostile:x!", payload).await.status, 200);
+        eventually(&format!("a line of {bytes} bytes is in the log"), async || {
+            let lines = gateway.log().into_iter().map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+            lines.into_iter().any(|line| line["slot"] == "binance" && line["message"] == told).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_plugin_counts_is_a_metric_with_its_name() {
+    let gateway = Gateway::with().config("[plugins]\nconformance = false").start().await;
+    step(&gateway, "binance/load", hostile("counts-payloads")).await;
+    step(&gateway, "binance/use", Vec::new()).await;
+    for counted in [3.0, 6.0] {
+        assert_eq!(gateway.put("hostile:x!", r#"{"n": 1}"#).await.status, 200);
+        let labels = ["slot=\"binance\"", "plugin=\"hostile\"", "name=\"payloads\""];
+        assert_eq!(gateway.metric("tiergate_plugin_counter_total", &labels).await, counted);
+    }
 }
 
 #[tokio::test]

@@ -215,6 +215,76 @@ const WARMER: &str = r#"
   (export "cabi_post_tiergate:plugin/warmer@0.1.0#plan" (func $forget)))
 "#;
 
+/// An aggregator that keeps every law of the contract. It counts signals, publishes the document `good` once it has taken one,
+/// and shows the last digit of the count in every view. A state has four bytes.
+const LAWFUL_AGGREGATOR: &str = r#"
+(module
+  COMMON
+  (data (i32.const 600) "\00\00\00\00\b8\0b\00\00\04\00\00\00")
+  (func (export "tiergate:plugin/state@0.1.0#save") (result i32) (i32.const 600))
+  (func (export "tiergate:plugin/state@0.1.0#restore") (param i32 i32) (result i32)
+    (if (i32.ne (local.get 1) (i32.const 4)) (then (return (i32.const 200))))
+    (i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))
+
+  (func (export "tiergate:plugin/aggregator@0.1.0#ingest") (param i64) (param $at i32) (param $len i32) (result i32)
+    (i32.store (i32.const 3000) (i32.add (i32.load (i32.const 3000)) (local.get $len)))
+    (i32.const 640))
+  (export "cabi_post_tiergate:plugin/aggregator@0.1.0#ingest" (func $forget))
+  (func (export "tiergate:plugin/aggregator@0.1.0#observe") (param i64 i32 i32) (result i32) (i32.const 512))
+
+  (data (i32.const 700) "\00\00\00\00\d0\02\00\00\01\00\00\00")
+  (data (i32.const 720) "\20\03\00\00\04\00\00\00\30\03\00\00\01\00\00\00\05\00\00\00")
+  (data (i32.const 800) "good") (data (i32.const 808) "bad key") (data (i32.const 816) "1")
+  (func (export "tiergate:plugin/aggregator@0.1.0#documents") (param i64) (result i32)
+    (select (i32.const 700) (i32.const 640) (i32.load (i32.const 3000))))
+
+  (data (i32.const 840) "\50\03\00\00\01\00\00\00\20\03\00\00\04\00\00\00")
+  (func (export "tiergate:plugin/aggregator@0.1.0#inputs") (result i32) (i32.const 840))
+
+  ;; Unsupported, and six times the same body.
+  (data (i32.const 680) "\01\00\00\00\01\00\00\00\e0\00\00\00\0d\00\00\00")
+  (data (i32.const 900) "\00\00\00\00\90\03\00\00")
+  (data (i32.const 912) "\00\08\00\00\03\00\00\00\00\08\00\00\03\00\00\00\00\08\00\00\03\00\00\00")
+  (data (i32.const 936) "\00\08\00\00\03\00\00\00\00\08\00\00\03\00\00\00\00\08\00\00\03\00\00\00")
+  (data (i32.const 2048) "\22?\22")
+  (func (export "tiergate:plugin/aggregator@0.1.0#compose") (param i64) (param $views i32) (param $len i32) (param i32 i32)
+    (result i32)
+    ;; No view of the dashboard begins with an `n`.
+    (if (i32.eq (i32.load8_u (i32.load (local.get $views))) (i32.const 110)) (then (return (i32.const 680))))
+    (i32.store8 (i32.const 2049) (i32.add (i32.const 48) (i32.rem_u (i32.load (i32.const 3000)) (i32.const 10))))
+    (i32.store (i32.const 908) (local.get $len))
+    (i32.const 900))
+  (export "cabi_post_tiergate:plugin/aggregator@0.1.0#compose" (func $forget)))
+"#;
+
+/// What [`WARMER`] does in place of misbehaving, to keep every law of the contract: it leaves the first key that it is told of.
+const LEAVES_THE_FIRST_KEY: &str = "
+    (if (i32.eqz (local.get $len)) (then (return (i32.const 640))))
+    (i32.store (i32.const 1120) (i32.load (local.get $keys)))
+    (i32.store (i32.const 1124) (i32.load offset=4 (local.get $keys)))";
+
+/// What a guest with state does in place of its `restore`: the first byte of the state says what, and the next four how often.
+const GREEDY_RESTORE: &str = r#"(local $n i32)
+    (local.set $n (i32.load offset=1 (local.get 0)))
+    ;; Grows its memory by so many pages.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 109))
+      (then (if (i32.eq (memory.grow (local.get $n)) (i32.const -1)) (then unreachable))))
+    ;; Grows its table by so many elements.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 116))
+      (then (if (i32.eq (table.grow $table (ref.null func) (local.get $n)) (i32.const -1)) (then unreachable))))
+    ;; Calls itself so often.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 115)) (then (drop (call $recurse (local.get $n)))))
+    ;; Saves so many bytes.
+    (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 111)) (then (i32.store (i32.const 608) (local.get $n))))
+    (i32.const 512))
+  (table $table 0 funcref)
+  (func $recurse (param i32) (result i32)
+    (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 0)) (else
+      (i32.add (call $recurse (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))))"#;
+
+/// How [`AGGREGATOR`] and [`WARMER`] take a state back.
+const RESTORE: &str = "(i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))";
+
 /// A component of `world` from a core module as text.
 pub(super) fn component(world: &str, wat: &str) -> Vec<u8> {
     component_of(WIT, world, wat)
@@ -300,11 +370,79 @@ pub(super) fn aggregator_that_saves_the_time() -> Vec<u8> {
             "state@0.1.0#restore\") (param i32 i32) (result i32) (i64.store (i32.const 3032) (call $now))",
         ),
     ];
-    let wat = changes.into_iter().fold(AGGREGATOR.replace("COMMON", COMMON), |wat, (from, to)| {
+    component("aggregator-plugin", &changed(AGGREGATOR.replace("COMMON", COMMON), &changes))
+}
+
+/// The text of a guest with each first part of `changes` replaced by the second.
+fn changed(wat: String, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(wat, |wat, (from, to)| {
         assert!(wat.contains(from), "the guest's {from} has changed");
         wat.replace(from, to)
-    });
-    component("aggregator-plugin", &wat)
+    })
+}
+
+/// [`COMMON`] in a guest, which names the field that the kit has it refuse.
+fn naming_the_field(wat: &str) -> String {
+    wat.replace("COMMON", &COMMON.replace("unknown field", "no-such-field"))
+}
+
+/// A codec that keeps every law of the contract, but for `changes` to its text. It gives one answer to everything, and where it
+/// is given that, it does this besides.
+pub(super) fn lawful_codec(at_own_answer: &str, changes: &[(&str, &str)]) -> Vec<u8> {
+    let begin = "(i32.store (i32.const 1032) (i32.const 0))";
+    let answer = format!(
+        "(local.set $flags (i32.const 0))
+    (i32.store8 (i32.const 1044) (i32.const 1))
+    (i32.store (i32.const 1080) (i32.const 0))
+    (call $canonical (i32.const 2048) (i32.const 12))
+    (if (i32.eq (local.get 3) (i32.const 12)) (then
+      (if (i32.eq (i32.load (local.get 2)) (i32.load (i32.const 2048))) (then {at_own_answer}))))"
+    );
+    // A repair with the code `test`, should there be one.
+    let data = r#"(data (i32.const 2048) "\22own answer\22") (data (i32.const 2064) "1")
+  (data (i32.const 1076) "\60\08\00\00")
+  (data (i32.const 2144) "\50\00\00\00\04\00\00\00\58\00\00\00\03\00\00\00\58\00\00\00\03\00\00\00")
+  (func $canonical"#;
+    let wat = naming_the_field(CODEC).replace("PATTERN", "test:*").replace("LEN", "06");
+    let wat = changed(wat, &[(begin, answer.as_str()), ("(func $canonical", data)]);
+    component("codec-plugin", &changed(wat, changes))
+}
+
+/// An aggregator that keeps every law of the contract, but for `changes` to its text.
+pub(super) fn lawful_aggregator(changes: &[(&str, &str)]) -> Vec<u8> {
+    component("aggregator-plugin", &changed(naming_the_field(LAWFUL_AGGREGATOR), changes))
+}
+
+/// A warmer that keeps every law of the contract, but for `changes` to its text.
+pub(super) fn lawful_warmer(changes: &[(&str, &str)]) -> Vec<u8> {
+    let (from, to) = ("    (if (i32.eq (local.get $budget) (i32.const 1))", "    (i32.store8 (i32.const 2064)");
+    let wat = naming_the_field(WARMER);
+    let (before, rest) = wat.split_once(from).unwrap();
+    let (_, after) = rest.split_once(to).unwrap();
+    let wat = format!("{before}{LEAVES_THE_FIRST_KEY}\n{to}{after}");
+    let restore = format!("(if (i32.ne (local.get 1) (i32.const 4)) (then (return (i32.const 200))))\n    {RESTORE}");
+    let lawful = [
+        (RESTORE, restore.as_str()),
+        ("(param i64 i32 i32) (param $budget i32)", "(param i64) (param $keys i32) (param $len i32) (param i32)"),
+    ];
+    component("warmer-plugin", &changed(changed(wat, &lawful), changes))
+}
+
+/// An aggregator that takes what a state tells it to take of memory, table, stack and output.
+pub(super) fn greedy_aggregator() -> Vec<u8> {
+    component("aggregator-plugin", &changed(AGGREGATOR.replace("COMMON", COMMON), &[(RESTORE, GREEDY_RESTORE)]))
+}
+
+/// A warmer that does the same.
+pub(super) fn greedy_warmer() -> Vec<u8> {
+    component("warmer-plugin", &changed(WARMER.replace("COMMON", COMMON), &[(RESTORE, GREEDY_RESTORE)]))
+}
+
+/// The codec that does what the flags say, built for a contract with this change, and with these changes to its text.
+pub(super) fn codec_of((from, to): (&str, &str), changes: &[(&str, &str)]) -> Vec<u8> {
+    assert!(WIT.contains(from), "the contract's {from} has changed");
+    let wat = CODEC.replace("COMMON", COMMON).replace("PATTERN", "test:*").replace("LEN", "06");
+    component_of(&WIT.replace(from, to), "codec-plugin", &changed(wat, changes))
 }
 
 /// The aggregator that tells signals apart, and traps where it is told to.

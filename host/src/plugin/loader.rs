@@ -326,6 +326,23 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_whose_types_differ_from_the_contract_is_refused_by_the_name_of_what_differs() {
+        // A clock that answers another number, and claims with another field.
+        let (now, claim) = ("now: func() -> micros;", "    pattern: string,");
+        check(
+            &guest::codec_of(
+                (now, "now: func() -> u32;"),
+                &[("\"now\" (func $now (result i64))", "\"now\" (func $now (result i32))")],
+            ),
+            &["does not fit world `codec-plugin`", "tiergate:plugin/host-clock@0.1.0", "`now`"],
+        );
+        check(
+            &guest::codec_of((claim, "    patterns: string,"), &[]),
+            &["plugin mine", "expected record field named pattern, found patterns"],
+        );
+    }
+
+    #[test]
     fn the_plugin_checks_its_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let spec = PluginSpec {

@@ -195,3 +195,84 @@ pub(super) fn lost(identity: &Identity, call: Call, cause: Cause, error: Option<
     identity.losses.note(&error);
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bindings::{AggregatorPlugin, WarmerPlugin};
+    use super::super::loaded::Loaded;
+    use super::super::loader::Loader;
+    use super::super::{engine, guest};
+    use super::*;
+
+    /// What a plugin that was told by a state what to take has saved, or why not.
+    type Took = Result<usize, String>;
+
+    /// Gives one instance of a plugin these states, one after the other, and has it save.
+    macro_rules! took {
+        ($world:ty) => {
+            |plugin: &Loaded<$world>, states: &[(u8, u32)]| -> Took {
+                let mut instance = plugin.start().unwrap();
+                for (what, how_much) in states {
+                    let state = [&[*what][..], &how_much.to_le_bytes()].concat();
+                    let call = instance.within_limits("restore", BEGINNING);
+                    let restore =
+                        |s: &mut Sandbox<$world>| s.world.tiergate_plugin_state().call_restore(&mut s.store, &state);
+                    let (same, answer) = instance.ask(call, restore).map_err(|error| error.to_string())?;
+                    answer.unwrap();
+                    instance = same;
+                }
+                let call = instance.within_limits("save", BEGINNING);
+                let save = |s: &mut Sandbox<$world>| s.world.tiergate_plugin_state().call_save(&mut s.store);
+                let (_, saved) = instance.ask(call, save).map_err(|error| error.to_string())?;
+                Ok(saved.unwrap().len())
+            }
+        };
+    }
+
+    /// Loads a guest that takes what it is told to, and lets it take as much as it may and more.
+    fn is_held<W: World>(component: &[u8], limits: &Limits, took: impl Fn(&Loaded<W>, &[(u8, u32)]) -> Took) {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = usize::try_from(Limits::AGGREGATOR.memory.as_u64()).unwrap();
+        let engine = engine::start(engine::Room { instances: 2, memory, ..engine::Room::TEST }).unwrap();
+        let loader = Loader::new(engine, &dir.path().join("code")).unwrap();
+        let plugin = loader.load::<W>(&guest::spec(dir.path(), "greedy", component), limits).unwrap();
+        let refused = |states: &[(u8, u32)], expected: &str| {
+            let error = took(&plugin, states).unwrap_err();
+            assert!(error.starts_with(&format!("plugin test-plugin 1.2.3: {expected}")), "{error}");
+        };
+        // It has a page before it takes any.
+        let pages = u32::try_from(limits.memory.as_u64() >> 16).unwrap();
+        assert_eq!(took(&plugin, &[(b'm', pages - 1)]), Ok(4));
+        refused(&[(b'm', pages)], &format!("memory limit of {} exceeded in restore", limits.memory));
+        refused(&[(b'm', pages - 1), (b'm', 1)], &format!("memory limit of {} exceeded in restore", limits.memory));
+
+        assert_eq!(took(&plugin, &[(b't', limits.table_elements)]), Ok(4));
+        let expected = format!("table limit of {} elements exceeded in restore", limits.table_elements);
+        refused(&[(b't', limits.table_elements + 1)], &expected);
+        // What a table holds is memory, too.
+        let expected = format!("memory limit of {} exceeded in restore", limits.memory);
+        refused(&[(b'm', pages - 1), (b't', 1)], &expected);
+
+        assert_eq!(took(&plugin, &[(b's', 1_000)]), Ok(4));
+        refused(&[(b's', u32::MAX)], "trap in restore: wasm trap: call stack exhausted");
+
+        let output = u32::try_from(limits.output.as_u64()).unwrap();
+        let room = (b'm', (output >> 16) + 1);
+        assert_eq!(took(&plugin, &[room, (b'o', output)]), Ok(output as usize));
+        refused(&[room, (b'o', output + 1)], &format!("answer larger than {} in save", limits.output));
+    }
+
+    #[test]
+    fn an_aggregator_and_a_warmer_are_held_to_their_own_memory_table_stack_and_output() {
+        is_held(&guest::greedy_aggregator(), &Limits::AGGREGATOR, took!(AggregatorPlugin));
+        is_held(&guest::greedy_warmer(), &Limits::WARMER, took!(WarmerPlugin));
+        // As an operator has set them.
+        let set = Limits {
+            memory: bytesize::ByteSize::mib(3),
+            table_elements: 1_000,
+            output: bytesize::ByteSize::mib(1),
+            ..Limits::WARMER
+        };
+        is_held(&guest::greedy_aggregator(), &set, took!(AggregatorPlugin));
+    }
+}

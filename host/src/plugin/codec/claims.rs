@@ -132,6 +132,14 @@ mod tests {
     }
 
     #[test]
+    fn a_codec_claims_as_many_patterns_as_it_may_and_not_one_more() {
+        let many = |count: usize| (0..count).map(|n| claim(&format!("k{n}"))).collect();
+        assert_eq!(Claim::check_all(many(CLAIMS_MAX), 0).map(|claims| claims.len()), Ok(1_024));
+        let refused = Claim::check_all(many(CLAIMS_MAX + 1), 0).unwrap_err();
+        assert_eq!(refused, "it claims 1025 patterns; at most 1024 are taken");
+    }
+
+    #[test]
     fn patterns_that_fit_no_key_are_refused() {
         for bad in ["", "a b", "a*b", "**", "a\n*"] {
             assert!(Claim::check_all(vec![claim(bad)], 0).is_err(), "{bad:?}");

@@ -22,7 +22,7 @@ use crate::plugin::error::{Cause, PluginError};
 use crate::plugin::limits::Limits;
 use crate::plugin::loaded::Loaded;
 use crate::plugin::sandbox::{Answered, Sandbox};
-use crate::record::{Key, Time};
+use crate::record::{KEY_BYTES_MAX, Key, Time};
 
 /// Scripts of damaged signals.
 const DAMAGED: usize = 20;
@@ -89,6 +89,11 @@ impl Subject for AggregatorPlugin {
 
     fn introduction(plugin: &Loaded<Self>) -> Result<String, PluginError> {
         let keys = inputs(plugin)?;
+        if let Some((key, error)) = keys.iter().find_map(|key| Some((key, Key::new(key.replace('*', SYMBOL)).err()?))) {
+            let what =
+                format!("its input {:?} is no key or prefix of keys: {error}", answer::one_line(key, KEY_BYTES_MAX));
+            return Err(plugin.identity.error(Some("inputs"), Cause::Contract(what)));
+        }
         Ok(format!("composes views from {}", if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") }))
     }
 

@@ -248,6 +248,132 @@ mod tests {
         assert!(line.failures[0].what.contains("\"good\", of which it was not told"), "{line:#?}");
     }
 
+    /// Checks a specimen, which must fail this check, at first by this, and no other.
+    fn fails(component: &[u8], name: &str, by: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let report = check(&request(dir.path(), component)).unwrap();
+        let failed: Vec<_> = report.checks.iter().filter(|line| !line.passed).collect();
+        let [line] = failed[..] else { panic!("{name} alone fails by {by:?}, not {failed:#?}") };
+        assert!(line.name == name && line.failures[0].what.contains(by), "{name} fails by {by:?}, not {line:#?}");
+    }
+
+    #[test]
+    fn what_keeps_every_law_passes() {
+        for component in [guest::lawful_codec("", &[]), guest::lawful_aggregator(&[]), guest::lawful_warmer(&[])] {
+            let dir = tempfile::tempdir().unwrap();
+            let report = check(&request(dir.path(), &component)).unwrap();
+            assert!(report.passed, "{report:#?}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_whose_introduction_is_not_in_order_fails_it() {
+        let claim = ("\"test:*\"", "\"te t:*\"");
+        fails(&guest::lawful_codec("", &[claim]), "introduction", "its claim \"te t:*\" is not a pattern of keys");
+        // `bad key` in place of `good`.
+        let list = |key: &str| format!("(i32.const 840) \"\\50\\03\\00\\00\\01\\00\\00\\00{key}\"");
+        let (good, bad) = (list("\\20\\03\\00\\00\\04\\00\\00\\00"), list("\\28\\03\\00\\00\\07\\00\\00\\00"));
+        let bad = [(&*good, &*bad)];
+        fails(&guest::lawful_aggregator(&bad), "introduction", "its input \"bad key\" is no key");
+        fails(&guest::lawful_warmer(&bad), "introduction", "\"bad key\" is no key");
+    }
+
+    #[test]
+    fn a_plugin_that_takes_an_unknown_field_or_does_not_name_it_fails() {
+        let name = ("no-such-field", "unknown field");
+        fails(&guest::lawful_codec("", &[name]), "configuration", "but does not name it: unknown field");
+        let refuses = "(then (i32.const 200)) (else (i32.const 512))";
+        let takes = (refuses, "(then (i32.const 512)) (else (i32.const 512))");
+        fails(&guest::lawful_codec("", &[takes]), "configuration", "`init` takes a configuration with the field");
+        let traps = (refuses, "(then unreachable) (else (i32.const 512))");
+        fails(&guest::lawful_codec("", &[traps]), "configuration", "trap in init");
+    }
+
+    #[test]
+    fn a_codec_that_does_not_take_its_own_answer_as_it_is_fails() {
+        for (at_own_answer, by) in [
+            ("(return (i32.const 1104))", r#"it rejects its own answer "\"own answer\"": test: 1.0"#),
+            ("(call $canonical (i32.const 2064) (i32.const 1))", r#"it answers "\"own answer\"", and to that "1""#),
+            ("(i32.store8 (i32.const 1044) (i32.const 0))", r#"answer "\"own answer\"" was real and is a placeholder"#),
+            ("(i32.store (i32.const 1080) (i32.const 1))", r#"it mends its own answer "\"own answer\"": test"#),
+            ("unreachable", "trap in decode"),
+        ] {
+            fails(&guest::lawful_codec(at_own_answer, &[]), Law::OwnAnswer.name(), by);
+        }
+    }
+
+    #[test]
+    fn an_aggregator_that_breaks_a_law_of_its_kind_fails() {
+        let no_signal = "(select (i32.const 700) (i32.const 640) (i32.load (i32.const 3000)))";
+        let took =
+            "(i32.store (i32.const 3000) (i32.add (i32.load (i32.const 3000)) (local.get $len)))\n    (i32.const 640)";
+        let composed = "    (i32.const 900))";
+        let composes_and_counts =
+            "(i32.store (i32.const 3000) (i32.add (i32.load (i32.const 3000)) (i32.const 1))) (i32.const 900))";
+        for (law, change, by) in [
+            (Law::NothingFromNothing, (no_signal, "(i32.const 700)"), "it publishes good and has taken no signal"),
+            (Law::EachSignalAlone, (took, "(i32.const 200)"), "invalid input in ingest"),
+            (Law::ComposeIsPure, (composed, composes_and_counts), "and after composing is"),
+        ] {
+            fails(&guest::lawful_aggregator(&[change]), law.name(), by);
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_does_not_save_and_restore_its_state_fails() {
+        let restores = "(i32.store (i32.const 3000) (i32.load (local.get 0)))";
+        let forgets = (restores, "(i32.store (i32.const 3000) (i32.const 0))");
+        let others = "(if (i32.ne (local.get 1) (i32.const 4)) (then ";
+        let refuses = (others, "(if (i32.const 1) (then ");
+        let spoils =
+            (others, "(if (i32.ne (local.get 1) (i32.const 4)) (then (i32.store (i32.const 3000) (i32.const 7)) ");
+        let saves = "#save\") (result i32) (i32.const 600)";
+        let saves_nothing = (saves, "#save\") (result i32) (i32.const 200)");
+        // Whether it was given any state but that of a new one: it shows that, and does not save it.
+        let notes = format!("(i32.store (i32.const 3008) (i32.ne (i32.load (local.get 0)) (i32.const 0))) {restores}");
+        let remembers =
+            [(restores, &*notes), ("(i32.const 48)", "(i32.add (i32.const 48) (i32.load (i32.const 3008)))")];
+        for (law, changes, by) in [
+            (Law::StateRoundTrip, &[forgets][..], ["and after restoring that", "and after restoring that"]),
+            (Law::StateRoundTrip, &[refuses][..], ["invalid input in restore", "invalid input in restore"]),
+            (Law::StateRoundTrip, &[saves_nothing][..], ["invalid input in save", "invalid input in save"]),
+            (
+                Law::StateRoundTrip,
+                &remembers[..],
+                ["saving and restoring, it answers otherwise", "after its state was saved and restored"],
+            ),
+            (
+                Law::RefusedStateChangesNothing,
+                &[spoils][..],
+                ["it refuses the state \"\", and then saves", "it refuses the state \"\", and then saves"],
+            ),
+        ] {
+            fails(&guest::lawful_aggregator(changes), law.name(), by[0]);
+            fails(&guest::lawful_warmer(changes), law.name(), by[1]);
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_answers_otherwise_once_it_was_used_fails() {
+        // That it was is in no state.
+        let shows = ("(i32.const 48)", "(i32.add (i32.const 48) (i32.load (i32.const 3008)))");
+        let used = "(i32.store (i32.const 3008) (i32.const 1))";
+        let by = "on a used instance whose state was replaced by that of a new one";
+        let (composes, plans) = (format!("{used} (i32.const 900))"), format!("{used} (i32.const 1100))"));
+        let composes = [shows, ("    (i32.const 900))", &*composes)];
+        fails(&guest::lawful_aggregator(&composes), Law::Repeatable.name(), by);
+        let plans = [shows, ("    (i32.const 1100))", &*plans)];
+        fails(&guest::lawful_warmer(&plans), Law::Repeatable.name(), by);
+    }
+
+    #[test]
+    fn a_warmer_that_plans_twice_for_a_key_fails() {
+        let copies = "(memory.copy (i32.const 1168) (i32.const 1120) (i32.const 48))";
+        let twice = format!("{copies} (i32.store (i32.const 1108) (i32.const 2)) (i32.const 1100))");
+        let twice = guest::lawful_warmer(&[("    (i32.const 1100))", &*twice)]);
+        fails(&twice, Law::OneActionPerKey.name(), "it plans twice for");
+    }
+
     #[test]
     fn a_component_of_no_world_fails_to_load_with_what_it_exports() {
         let dir = tempfile::tempdir().unwrap();

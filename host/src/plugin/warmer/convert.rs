@@ -105,3 +105,30 @@ fn action(action: wit::Action) -> Result<Action, String> {
     let reason = answer::one_line(&action.reason, REASON_BYTES_MAX);
     Ok(Action { key, step, priority: action.priority, next_at: action.next_at.map(Time::from_micros), reason })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warmer_watches_as_many_keys_as_it_may_and_not_one_more() {
+        let many = |count: usize| (0..count).map(|n| format!("k{n}")).collect();
+        assert_eq!(keys(many(WATCHES_MAX)).map(|keys| keys.len()), Ok(1_000));
+        assert_eq!(keys(many(WATCHES_MAX + 1)).unwrap_err(), "it watches 1001 keys; at most 1000 can be watched");
+    }
+
+    #[test]
+    fn a_placeholder_is_taken_up_to_its_size_and_not_one_byte_above() {
+        let of = |bytes: usize| wit::Action {
+            key: "k".to_owned(),
+            step: wit::Step::Placeholder,
+            body: vec![b' '; bytes],
+            priority: 1,
+            next_at: None,
+            reason: String::new(),
+        };
+        assert!(actions(vec![of(PLACEHOLDER_BYTES_MAX)]).is_ok());
+        let refused = actions(vec![of(PLACEHOLDER_BYTES_MAX + 1)]).unwrap_err();
+        assert_eq!(refused, "the placeholder for `k` has more than 65536 bytes");
+    }
+}

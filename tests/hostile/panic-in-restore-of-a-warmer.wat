@@ -1,0 +1,2 @@
+;; warmer: restore
+unreachable

@@ -16,11 +16,13 @@ use crate::tier::disk::journal::{Journal, Ticket, Wish};
 /// The shortest wait after an item's first failure; jitter adds up to as much again, here and below.
 pub(super) const WAIT_MIN: Duration = Duration::from_millis(50);
 
-/// The longest wait between two tries of an item, without its jitter.
-pub(super) const WAIT_MAX: Duration = Duration::from_millis(2_500);
+/// The longest wait between two tries of an item, without its jitter. Nothing tells when a tier that refused takes again but a
+/// try: with the jitter, and with [`SPREAD`] for the others, it has everything within two seconds. While it refuses one item
+/// of its lane is tried at a time, however many wait.
+pub(super) const WAIT_MAX: Duration = Duration::from_millis(700);
 
 /// When a tier is back, what waits is tried within this span, and not all at once.
-const SPREAD: Duration = Duration::from_millis(250);
+pub(super) const SPREAD: Duration = Duration::from_millis(250);
 
 /// How long a delete waits for a tier. What it means to delete does not live longer there.
 const DELETE_KEPT: Duration = Duration::from_secs(24 * 3600);

@@ -31,7 +31,7 @@ const DELETE_KEPT: Duration = Duration::from_secs(24 * 3600);
 const ITEM_OVERHEAD_BYTES: usize = 512;
 
 /// How something ended that was not tried any more: the outcome, and why.
-type End = (&'static str, &'static str);
+pub(super) type End = (&'static str, &'static str);
 
 /// See [`End`].
 const REPLACED: End = ("superseded", "a later write or delete waits in its place");
@@ -40,7 +40,7 @@ const REPLACED: End = ("superseded", "a later write or delete waits in its place
 const DELETED_SINCE: End = ("superseded", "the tier was reached, and the key deleted there");
 
 /// See [`End`].
-const OUTLIVED: End = ("ended", "its life ended before the tier was back");
+pub(super) const OUTLIVED: End = ("ended", "its life ended before the tier was back");
 
 /// What one lane may hold.
 #[derive(Clone, Debug)]
@@ -98,6 +98,9 @@ pub(in crate::cache) enum Part {
     Delete(Version),
     Write(Arc<Record>),
 }
+
+/// How something ended that was tried: the outcome, and why.
+pub(super) type Ended = (Part, &'static str, String);
 
 /// What became of it.
 pub(in crate::cache) enum Taken {
@@ -232,10 +235,12 @@ impl Lane {
         Some(Turn { key, wish: item.wish.clone(), change: item.change })
     }
 
-    /// The item of this turn needs no other: `outcome` says why. What came meanwhile waits on.
-    pub fn settle(&self, turn: &Turn, outcome: &'static str) {
+    /// The item of this turn needs no other: each part of it has ended. What came meanwhile waits on.
+    pub(super) fn settle(&self, turn: &Turn, ends: &[Ended]) {
         let mut state = self.lock();
-        parts(&turn.wish).for_each(|_| metrics::recovered(&self.tier, outcome));
+        for (part, outcome, why) in ends {
+            self.end(&turn.key, part, (*outcome, &**why));
+        }
         let Some(item) = state.items.get_mut(&turn.key) else { return };
         if item.change == turn.change {
             return self.remove(&mut state, &turn.key);
@@ -384,8 +389,8 @@ impl Lane {
         parts(&item.wish).filter(|part| !stays(part)).for_each(|part| self.end(key, &part, end));
     }
 
-    /// Tells how something ended that was not tried any more.
-    fn end(&self, key: &Key, part: &Part, (outcome, why): End) {
+    /// Tells how something ended.
+    fn end(&self, key: &Key, part: &Part, (outcome, why): (&'static str, &str)) {
         metrics::recovered(&self.tier, outcome);
         tracing::debug!(tier = %self.tier, %key, outcome, why, "what waited for the tier has ended");
         self.history.ended(key, &self.tier, part, outcome, why);

@@ -88,7 +88,7 @@ fn describe() {
     describe_gauge!(RECOVERY_AGE, Unit::Seconds, "How long the oldest has waited for a tier; 0 when nothing waits");
     describe_counter!(
         RECOVERIES,
-        "What came to wait for a tier (queued, overflow), and how each ended, by tier and outcome"
+        "What came to wait for a tier (queued, overflow), and how each ended, by tier and outcome; rows of the journal that were damaged"
     );
     describe_gauge!(QUARANTINE, "Payloads in quarantine: seen in a tier, and no value of their key");
     describe_counter!(

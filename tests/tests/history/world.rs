@@ -248,6 +248,12 @@ impl World {
                 }
                 self.history.lock().await.emptied.push((STORES[store], self.now()));
             }
+            Fault::FullRedis => {
+                let mut redis = PlainRedis::connect(self.ports[1]).await;
+                redis.set_config("maxmemory", "1").await;
+                sleep(step.lasts).await;
+                redis.set_config("maxmemory", "0").await;
+            }
             Fault::Line(store, line) => {
                 self.lines[store].becomes(line);
                 sleep(step.lasts).await;

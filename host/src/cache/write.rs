@@ -205,9 +205,9 @@ impl Cache {
     }
 
     async fn delete_through(&self, key: &Key) -> Deleted {
-        let _writing = self.hints.writing(key);
         let begun = Time::now();
-        let floor = self.next_version(key, begun);
+        let _writing = self.hints.writing(key);
+        let floor = self.next_version(key, Time::now());
         self.floors.raise(key, floor);
         self.saw(key, floor);
         let in_memory = self.memory.remove(key, floor);

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use checker::{Broken, History, Read, Seen, Write};
-use plan::{dice, millis};
+use plan::{Fault, dice, millis};
 use world::World;
 
 /// How long things go wrong in an ordinary run of the tests.
@@ -29,7 +29,7 @@ const SPAN: Duration = Duration::from_secs(20);
 /// hand, of `HISTORY_SECONDS`, is held to it.
 const AGREE_WITHIN: Duration = Duration::from_secs(2);
 
-/// So often nobody writes once the fault has ended, and all must come to agree.
+/// So often, and after each fault that is a refusal, nobody writes once the fault has ended, and all must come to agree.
 const FAULTS_BETWEEN_SETTLINGS: usize = 5;
 
 fn number(name: &str) -> Option<u64> {
@@ -53,7 +53,8 @@ async fn three_gateways_keep_every_promise_whatever_breaks() {
         eprintln!("{:6.1} s: {:?} for {:?}", begun.elapsed().as_secs_f64(), step.fault, step.lasts);
         world.suffer(&step).await;
         faults += 1;
-        if faults % FAULTS_BETWEEN_SETTLINGS == 0 {
+        // Nothing but a try tells that a store takes again which refused.
+        if faults % FAULTS_BETWEEN_SETTLINGS == 0 || matches!(step.fault, Fault::FullRedis) {
             settled.push((world.settle().await, format!("{:?}", step.fault)));
         } else {
             sleep(step.rest).await;

@@ -104,10 +104,11 @@ async fn what_waits_for_a_frozen_store_is_in_it_and_the_command_line_says_it_to_
     let json: Value = serde_json::from_str(&run(&["--json"]).await).expect("JSON");
     assert_eq!(json["key"], "k");
     all.thaw();
-    eventually("the replay is among the writes", async || {
+    eventually("the write has ended, with a reason", async || {
         let explained = explain(&all.gateway, "k").await;
-        let newest = &explained["writes"][0];
-        (newest["from"] == "recovery" && newest["tiers"]["memcached"]["outcome"] == "stored").then_some(())
+        let written = explained["writes"].as_array()?.iter().find(|written| written["from"] == "api")?;
+        let told = &written["tiers"]["memcached"];
+        (told["outcome"] == "stored" && told["reason"].is_string()).then_some(())
     })
     .await;
 }

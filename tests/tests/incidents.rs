@@ -471,4 +471,15 @@ async fn a_placeholder_set_by_a_foreign_client_never_reaches_the_dashboard_while
         (all.gateway.metric("tiergate_copies_total", &["put_back", "stored"]).await >= 2.0).then_some(())
     })
     .await;
+    let explained = all.gateway.admin_get("/api/admin/explain/market:overview").await.json();
+    let is_told = |from: &str, told: Value| {
+        let is_it = |written: &Value| written["from"] == from && written["tiers"]["redis"] == told;
+        explained["writes"].as_array().is_some_and(|writes| writes.iter().any(is_it))
+    };
+    for (from, told) in [
+        ("foreign", json!({ "outcome": "found", "reason": "a real value is there" })),
+        ("this gateway", json!({ "outcome": "stored", "reason": "put_back" })),
+    ] {
+        assert!(is_told(from, told), "{from} is not in {explained:#}");
+    }
 }

@@ -141,22 +141,34 @@ async fn what_a_full_store_or_one_with_another_password_refuses_waits_too() {
     let redis = Redis::start().await;
     let gateway = Gateway::with().tier(redis.url()).without_tasks().start().await;
     let mut client = PlainRedis::connect(redis.port()).await;
-    for (name, setting, wrong, right) in [("full", "maxmemory", "1", "0"), ("locked", "requirepass", "another", "")] {
+    for (name, setting, wrong, right, count) in [
+        // More than are tried at once, and one alone.
+        ("full", "maxmemory", "1", "0", 50),
+        ("locked", "requirepass", "another", "", 50),
+        ("alone", "maxmemory", "1", "0", 1),
+    ] {
         client.set_config(setting, wrong).await;
         client.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-        // More than are tried at once.
-        let keys: Vec<String> = (0..50).map(|n| format!("{name}:{n}")).collect();
+        let keys: Vec<String> = (0..count).map(|n| format!("{name}:{n}")).collect();
         for key in &keys {
             let reply = gateway.send(Method::PUT, &format!("/api/cache/{key}?ttl=300"), &[], "1".into()).await;
             assert_eq!((reply.status.as_u16(), reply.outcome("redis").as_str()), (202, "queued"), "{}", reply.text());
         }
         let breakers = gateway.admin_get("/api/admin/tiers").await.json()["tiers"][0]["breakers"].clone();
         assert_eq!(breakers["write"]["state"], "closed", "a refusal is an answer: {breakers}");
-        assert_eq!(lane(&gateway, 0).await["depth"], 50);
+        assert_eq!(lane(&gateway, 0).await["depth"], count);
+        eventually("it was tried again", async || {
+            let lane = lane(&gateway, 0).await;
+            lane["items"].as_array()?.iter().any(|item| item["tries"].as_u64() >= Some(3)).then_some(())
+        })
+        .await;
         client.set_config(setting, right).await;
         is_empty(&gateway, 0).await;
         for key in &keys {
             assert_eq!(client.get(key).await.as_deref(), Some(&b"1"[..]), "{key}");
+            let explained = gateway.admin_get(&format!("/api/admin/explain/{key}")).await.json();
+            let told = &explained["writes"][0]["tiers"]["redis"];
+            assert!(told["outcome"] == "stored" && told["reason"].is_string(), "{explained:#}");
         }
     }
 }

@@ -388,3 +388,41 @@ async fn a_load_loses_to_a_write_through_another_gateway_though_memcached_keeps_
         assert_eq!(gateway.get("/api/cache/unified:slow").await.text(), new);
     }
 }
+
+#[tokio::test]
+async fn what_one_gateway_refused_is_explained_by_another_with_its_outcome_and_the_reason() {
+    let (memcached, redis) = (Memcached::start().await, Redis::start().await);
+    let start = async || Gateway::with().tier(memcached.url()).tier(redis.url()).start().await;
+    let (ours, other) = (start().await, start().await);
+    let name = other.admin_get("/api/admin/doctor").await.json()["gateway"].as_str().expect("a name").to_owned();
+    let told = async |what: &str, key: &str, is_it: &dyn Fn(&Value) -> bool| {
+        eventually(what, async || {
+            let explained = ours.admin_get(&format!("/api/admin/explain/{key}")).await.json();
+            let of_other = |written: &&Value| written["from"] == format!("gateway {name}") && is_it(written);
+            explained["writes"].as_array()?.iter().find(of_other).cloned()
+        })
+        .await
+    };
+    let value = |at: f64| json!({ "timestamp": at }).to_string();
+    eventually("one hears the other", async || {
+        assert_eq!(other.put("k", value(now_seconds())).await.status, 200);
+        let explained = ours.admin_get("/api/admin/explain/k").await.json();
+        explained["writes"].as_array()?.iter().any(|written| written["from"] == format!("gateway {name}")).then_some(())
+    })
+    .await;
+
+    let newest = other.get("/api/cache/k").await.text();
+    assert_eq!(other.put("k", value(now_seconds() - 60.0)).await.status, 409);
+    assert_eq!(other.put("k", "nonsense").await.status, 422);
+    assert_eq!(other.send(Method::DELETE, "/api/cache/nothing", &[], Bytes::new()).await.status, 200);
+    let outcome = |written: &Value, outcome: &str| written["tiers"]["redis"]["outcome"] == outcome;
+    let lost = told("the write that lost is told", "k", &|written| outcome(written, "superseded")).await;
+    for tier in ["memory", "memcached", "redis"] {
+        assert_eq!(lost["tiers"][tier]["reason"], "a newer value is there", "{lost}");
+    }
+    let refused = told("the nonsense is told", "k", &|written| written["write"]["what"] == "refused").await;
+    assert!(refused["write"]["error"].as_str().is_some_and(|error| !error.is_empty()), "{refused}");
+    let absent = told("there was nothing to delete", "nothing", &|written| outcome(written, "absent")).await;
+    assert_eq!(absent["write"]["what"], "delete", "{absent}");
+    assert_eq!(ours.get("/api/cache/k").await.text(), newest, "nothing has changed");
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Cache;
+use super::history::What;
 use crate::record::{DeleteOutcome, Key, Record, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::Tier;
@@ -94,6 +95,8 @@ impl Cache {
         }
         let outcome = tier.delete(key, floor).await;
         metrics::deleted(tier.name(), &outcome);
+        let told = (tier.name().clone(), outcome.label(), outcome.reason());
+        self.history.mended(key, What::Delete(floor), "it had been deleted", told);
         // Somebody may have written it anew in this moment; then another tier has it.
         self.repeat(key);
         match outcome {
@@ -119,7 +122,7 @@ impl Cache {
         true
     }
 
-    /// Writes `record` to a tier that lacks it; `why` is for the metrics.
+    /// Writes `record` to a tier that lacks it; `why` is for the metrics and the history.
     pub(super) async fn copy(
         &self,
         why: &'static str,
@@ -132,6 +135,7 @@ impl Cache {
             self.appraiser.saw_stored(tier.name(), key, record, Time::now());
         }
         metrics::copied(why, tier.name(), &outcome);
+        self.history.mended(key, What::value(record), why, (tier.name().clone(), outcome.label(), outcome.reason()));
         outcome
     }
 }

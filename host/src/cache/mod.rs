@@ -61,7 +61,7 @@ use crate::tier::{Appraise, Floors, Memory, Tier, canary};
 use appraiser::Appraiser;
 use flight::Flights;
 use history::History;
-use propagation::{Hints, Mode, Neighbours};
+use propagation::{Hints, Losses, Mode, Neighbours};
 use recovery::Lane;
 use verify::Verification;
 use vitals::Vitals;
@@ -122,6 +122,8 @@ pub struct Cache {
     /// Whether every such key is heard of.
     mode: Mode,
     neighbours: Neighbours,
+    /// What other gateways are still to be told of.
+    losses: Losses,
     /// Whether more keys wait to be looked at in a tier that does not answer than are remembered.
     unseen: AtomicBool,
     /// Keys that tiers watch that cannot tell of all.
@@ -195,6 +197,7 @@ impl Builder {
             hints: Hints::default(),
             mode: Mode::new(),
             neighbours: Neighbours::default(),
+            losses: Losses::new(),
             unseen: AtomicBool::new(false),
             watched: ArcSwap::default(),
         });
@@ -240,7 +243,7 @@ impl Cache {
 
     /// Who wrote `key` last, as far as is remembered.
     pub fn last_writer(&self, key: &Key) -> Option<Arc<str>> {
-        self.history.of(key).into_iter().next().map(|written| written.from)
+        self.history.of(key).into_iter().find(|written| !written.is_mend()).map(|written| written.from)
     }
 
     /// Whether values of `key` of this version were deleted.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::history::What;
 use super::policy::TTL_MIN;
 use super::record::{Circumstances, record};
 use super::survey::Holding;
@@ -46,8 +47,12 @@ impl Cache {
         from: Arc<str>,
         ttl: Duration,
     ) -> Result<Put, NotPlaced> {
-        self.check_vacant(key).await?;
-        let decoded = self.appraiser.codec().decode(key, &payload, 0)?;
+        self.check_vacant(key)
+            .await
+            .inspect_err(|taken| self.history.not_placed(key, &from, payload.len(), taken.to_string()))?;
+        let decoded = self.appraiser.codec().decode(key, &payload, 0).inspect_err(|error| {
+            self.tell_loss(key, self.history.refused(key, &from, What::refused(payload.len(), error)));
+        })?;
         let now = Time::now();
         let ttl = ttl.max(TTL_MIN);
         let about = Circumstances {
@@ -64,7 +69,7 @@ impl Cache {
             metrics::written(tier, outcome);
             report(key, tier, outcome, &record, &from);
         }
-        self.history.wrote(key, &from, &record, &outcomes);
+        self.tell_loss(key, self.history.wrote(key, &from, &record, &outcomes, now));
         let put = Put { outcomes, record };
         if put.below().any(|outcome| matches!(outcome, WriteOutcome::Refused(_))) {
             self.take_back(key, &put).await;
@@ -95,6 +100,8 @@ impl Cache {
                 put.outcomes.iter().any(|(name, outcome)| name == tier.name() && *outcome == WriteOutcome::Stored);
             if took {
                 let outcome = tier.delete_exact(key, stored).await;
+                let told = (tier.name().clone(), outcome.label(), outcome.reason());
+                self.history.mended(key, What::Delete(put.record.version), "a placeholder was taken back", told);
                 tracing::info!(%key, tier = %tier.name(), outcome = outcome.label(), "a value came in between; the placeholder was taken back");
             }
         }

@@ -316,6 +316,7 @@ impl Cache {
                     // What this gateway wrote itself is only on its way to be replaced.
                     if self.history.writer_of(key, other).is_none() {
                         self.appraiser.symptoms.lesser(key, self.tiers[at].name(), other, &record);
+                        self.history.outdone(key, self.tiers[at].name(), other, &record, now);
                     }
                     Remedy::PutBack(record.clone())
                 }

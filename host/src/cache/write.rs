@@ -148,7 +148,7 @@ impl Cache {
             if let DecodeError::Rejected(rejection) = error {
                 metrics::rejected(key, &rejection.code);
             }
-            self.history.refused(key, &options.from, What::refused(payload.len(), error));
+            self.tell_loss(key, self.history.refused(key, &options.from, What::refused(payload.len(), error)));
             tracing::warn!(%key, from = %options.from, %error, "a payload was refused");
         })?;
         metrics::repaired(key, &decoded.schema, &decoded.repairs);
@@ -174,7 +174,7 @@ impl Cache {
             metrics::written(tier, outcome);
             report(key, tier, outcome, &put.record, &options.from);
         }
-        self.history.wrote(key, &options.from, &put.record, &put.outcomes);
+        self.tell_loss(key, self.history.wrote(key, &options.from, &put.record, &put.outcomes, now));
         Ok(put)
     }
 
@@ -205,6 +205,7 @@ impl Cache {
     }
 
     async fn delete_through(&self, key: &Key) -> Deleted {
+        let begun = Time::now();
         let _writing = self.hints.writing(key);
         let floor = self.next_version(key, Time::now());
         self.floors.raise(key, floor);
@@ -226,7 +227,7 @@ impl Cache {
                 tracing::warn!(%key, %tier, outcome = outcome.label(), reason, "a delete did not succeed");
             }
         }
-        self.history.deleted(key, floor, &outcomes);
+        self.history.deleted(key, floor, &outcomes, begun);
         Deleted { outcomes }
     }
 
@@ -353,17 +354,24 @@ impl Cache {
                 return;
             }
         };
-        let (digest, lesser) = match stored {
+        let (digest, old) = match stored {
             None => return,
-            Some(Found::Whole(old)) => (old.digest, Order::of(&old, Time::now()) < Order::of(record, Time::now())),
+            Some(Found::Whole(old)) => (old.digest, Ok(old)),
             Some(Found::Shared(payload)) => {
-                let old = self.appraiser.appraise(tier.name(), key, &payload);
-                let lesser = old.is_ok_and(|old| Order::of(&old, Time::now()) < Order::of(record, Time::now()));
-                (Digest::of(&payload.bytes), lesser)
+                (Digest::of(&payload.bytes), self.appraiser.appraise(tier.name(), key, &payload))
             }
         };
-        if lesser {
+        if let Ok(old) = old
+            && Order::of(&old, Time::now()) < Order::of(record, Time::now())
+        {
             let outcome = tier.delete_exact(key, digest).await;
+            let told = (tier.name().clone(), outcome.label(), outcome.reason());
+            self.history.mended(
+                key,
+                What::Delete(old.version),
+                "the tier cannot take the value that came after it",
+                told,
+            );
             if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
                 self.appraiser.saw_removed(tier.name(), key, Version(0), Time::now());
             }

@@ -55,8 +55,11 @@ fn symptom(seen: &Seen, now: Time) -> Finding {
 fn lost(writes: &[(Key, Written)], now: Time) -> Vec<Finding> {
     let mut groups: BTreeMap<(&str, Place), (usize, &Written, String)> = BTreeMap::new();
     let mut writers: BTreeMap<&Key, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
-    for (key, written) in writes {
+    for (key, written) in writes.iter().filter(|(_, written)| !written.is_mend()) {
         let mut count = |code: Code, place: Place, why: String| {
+            if written.is_told() {
+                return; // It is a finding of the gateway that told.
+            }
             let group = groups.entry((code.as_str(), place)).or_insert((0, written, String::new()));
             group.0 += 1;
             if group.1.at <= written.at {

@@ -132,7 +132,9 @@ fn written(written: &Written, now: Time) -> Value {
         What::Value { kind, version, bytes_len, repairs } => json!({
             "what": "value", "kind": kind.as_str(), "version": version.0, "bytes": bytes_len, "repairs": repairs,
         }),
-        What::Refused { bytes_len, error } => json!({ "what": "refused", "bytes": bytes_len, "error": error }),
+        What::Refused { bytes_len, error } | What::NotPlaced { bytes_len, why: error } => {
+            json!({ "what": "refused", "bytes": bytes_len, "error": error })
+        }
         What::Delete(floor) => json!({ "what": "delete", "version": floor.0 }),
     };
     let outcomes = written.outcomes.iter().map(|(tier, outcome, reason)| {

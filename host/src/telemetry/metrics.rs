@@ -45,6 +45,7 @@ const CHANGES_MISSED: &str = "tiergate_changes_missed_total";
 const SIGNALS_MISSED: &str = "tiergate_signals_missed_total";
 const PUBLISHES: &str = "tiergate_publishes";
 const HINTS: &str = "tiergate_hints_total";
+const LOSSES: &str = "tiergate_losses_total";
 pub(super) const AGE: &str = "cache_age_seconds";
 const VERIFIED_AGE: &str = "tier_last_verified_write_age_seconds";
 
@@ -87,7 +88,7 @@ fn describe() {
     describe_gauge!(RECOVERY_AGE, Unit::Seconds, "How long the oldest has waited for a tier; 0 when nothing waits");
     describe_counter!(
         RECOVERIES,
-        "What came to wait for a tier (queued, overflow), and how each ended, by tier and outcome"
+        "What came to wait for a tier (queued, overflow), and how each ended, by tier and outcome; rows of the journal that were damaged"
     );
     describe_gauge!(QUARANTINE, "Payloads in quarantine: seen in a tier, and no value of their key");
     describe_counter!(
@@ -115,6 +116,7 @@ fn describe() {
     describe_counter!(SIGNALS_MISSED, "Times that signals of other gateways were trimmed away before they were read");
     describe_gauge!(PUBLISHES, "1 while this gateway publishes what all gateways' signals add up to, else 0");
     describe_counter!(HINTS, "Changes by others that tiers told of, by tier and kind");
+    describe_counter!(LOSSES, "Writes that lost, by whether the other gateways were told");
     describe_gauge!(
         AGE,
         Unit::Seconds,
@@ -236,6 +238,11 @@ pub fn publishes(publishes: bool) {
 /// A tier told of a change.
 pub fn hint(tier: &TierName, kind: &'static str) {
     counter!(HINTS, "tier" => tier.to_string(), "kind" => kind).increment(1);
+}
+
+/// The other gateways were to be told of a write that lost.
+pub fn loss(outcome: &'static str) {
+    counter!(LOSSES, "outcome" => outcome).increment(1);
 }
 
 /// What waits for a tier.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Stamp;
-use crate::record::{Digest, Key, TierName, Version};
+use crate::record::{DeleteOutcome, Digest, Key, TierName, Version};
 
 /// What a gateway tells of a value that it wrote, or was to write when it had already been deleted.
 pub struct Announced {
@@ -32,8 +32,11 @@ pub trait Hear: Send + Sync + 'static {
     /// `key` may have changed in `tier`.
     fn changed(&self, tier: &TierName, key: Key);
 
-    /// The gateway of this name deleted every value of `key` up to this version.
-    fn deleted(&self, tier: &TierName, key: Key, floor: Version, gateway: &str);
+    /// The gateway of this name deleted every value of `key` up to this version, and `tier` answered it this.
+    fn deleted(&self, tier: &TierName, key: Key, floor: Version, gateway: &str, outcome: DeleteOutcome);
+
+    /// The gateway of this name tells, in the gateways' own words, of a write of `key` that lost. Nothing has changed.
+    fn lost(&self, tier: &TierName, key: &Key, gateway: &str, loss: &str);
 
     /// The gateway of this name and version lives.
     fn beats(&self, gateway: &str, version: &str);

@@ -27,11 +27,14 @@ pub trait Leases: Send + Sync {
     async fn holder(&self, name: &str) -> Result<Option<Holder>, TierError>;
 }
 
-/// A log that every gateway appends to and reads in the same order.
+/// A log that every gateway appends to and reads in the same order, and what they tell each other.
 #[async_trait]
 pub trait Shared: Leases {
     /// Appends a batch of signals in one piece. `batch` is this gateway's number for it.
     async fn append(&self, batch: u64, received_at: Time, signals: &[Bytes]) -> Result<(), TierError>;
+
+    /// Tells the other gateways of a write of `key` that lost, in words of their own; see [`Hear::lost`](super::Hear::lost).
+    async fn tell_loss(&self, key: &Key, loss: &str) -> Result<(), TierError>;
 
     /// Sends every signal of every gateway in their order: those that the log still has, then those that come. Ends when
     /// nobody receives.

@@ -29,6 +29,8 @@ pub enum Fault {
     FrozenStore(usize),
     /// A store is killed and comes back empty.
     EmptiedStore(usize),
+    /// Redis answers, and takes nothing, because it is full.
+    FullRedis,
     /// The line between the gateways and a store is cut, or slow.
     Line(usize, Line),
     /// A gateway is killed, and started again.
@@ -51,12 +53,13 @@ pub fn steps(seed: u64) -> impl Iterator<Item = Step> {
     std::iter::repeat_with(move || {
         let store = dice.usize(..STORES.len());
         let gateway = dice.usize(..GATEWAYS);
-        let fault = match dice.u64(..7) {
+        let fault = match dice.u64(..8) {
             0 => Fault::FrozenStore(store),
             1 => Fault::EmptiedStore(store),
             2 => Fault::Line(store, Line::Cut),
             3 => Fault::Line(store, Line::Slow(Duration::from_millis(200))),
             4 | 5 => Fault::KilledGateway(gateway),
+            6 => Fault::FullRedis,
             _ => Fault::FrozenGateway(gateway),
         };
         Step { fault, lasts: millis(&mut dice, 200..2_000), rest: millis(&mut dice, 200..1_500) }

@@ -1,5 +1,6 @@
 //! Three gateways over both stores, and those who write and read while things go wrong.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -53,8 +54,18 @@ pub struct World {
     turns: RwLock<()>,
     over: AtomicBool,
     pub history: Mutex<History>,
+    /// Writes that were answered `queued`, since all was last well.
+    queued: Mutex<BTreeMap<(usize, usize), Vec<Queued>>>,
     /// Answers to writes by outcome, and what was not answered.
-    pub outcomes: Mutex<std::collections::BTreeMap<String, u64>>,
+    pub outcomes: Mutex<BTreeMap<String, u64>>,
+}
+
+/// A write of a key through a gateway that waits for a store.
+struct Queued {
+    /// Of the gateway.
+    life: u64,
+    version: u64,
+    store: &'static str,
 }
 
 pub fn key(number: usize) -> String {
@@ -109,6 +120,7 @@ impl World {
             turns: RwLock::default(),
             over: AtomicBool::new(false),
             history: Mutex::default(),
+            queued: Mutex::default(),
             outcomes: Mutex::default(),
         })
     }
@@ -138,7 +150,8 @@ impl World {
         while !self.over.load(SeqCst) {
             let _turn = self.turns.read().await;
             let key = dice.usize(..KEYS + DELETED_KEYS);
-            let gateway = self.gateway(who as usize % GATEWAYS).await;
+            let at = who as usize % GATEWAYS;
+            let (gateway, life) = (self.gateway(at).await, self.lives[at].load(SeqCst));
             if key >= KEYS && dice.u64(..8) == 0 {
                 self.delete(&gateway, key).await;
                 continue;
@@ -158,6 +171,10 @@ impl World {
             let stored: Vec<_> = STORES.into_iter().filter(|store| reply.outcome(store) == "stored").collect();
             for store in STORES {
                 self.count(&format!("{store} {}", reply.outcome(store))).await;
+                if reply.outcome(store) == "queued" {
+                    let queued = Queued { life, version: value.version, store };
+                    self.queued.lock().await.entry((at, key)).or_default().push(queued);
+                }
             }
             self.history.lock().await.writes.push(Write { key, value, begun, stored });
         }
@@ -231,6 +248,12 @@ impl World {
                 }
                 self.history.lock().await.emptied.push((STORES[store], self.now()));
             }
+            Fault::FullRedis => {
+                let mut redis = PlainRedis::connect(self.ports[1]).await;
+                redis.set_config("maxmemory", "1").await;
+                sleep(step.lasts).await;
+                redis.set_config("maxmemory", "0").await;
+            }
             Fault::Line(store, line) => {
                 self.lines[store].becomes(line);
                 sleep(step.lasts).await;
@@ -275,8 +298,8 @@ impl World {
     /// While nobody writes, waits until nothing waits for a store any more and all agree; says how long that took. Where they
     /// do not agree in the end, the checker says who; this only gives them time.
     pub async fn settle(&self) -> Duration {
-        let _all_turns = self.turns.write().await;
         let since = Instant::now();
+        let _all_turns = self.turns.write().await;
         for at in 0..GATEWAYS {
             let gateway = self.gateway(at).await;
             eventually("what waited for stores has ended", async || {
@@ -286,22 +309,24 @@ impl World {
             })
             .await;
         }
-        self.check_ends().await;
-        loop {
+        let took = loop {
             let last = self.look().await;
             let mut history = self.history.lock().await;
             history.last = last;
             let broken = history.check_last();
             if broken.is_empty() {
-                return since.elapsed();
+                break since.elapsed();
             }
             if since.elapsed() > SETTLED_WITHIN {
                 history.broken.extend(broken);
-                return since.elapsed();
+                break since.elapsed();
             }
             drop(history);
             sleep(Duration::from_millis(50)).await;
-        }
+        };
+        self.check_ends().await;
+        self.check_reasons().await;
+        took
     }
 
     /// Whatever came to wait in a gateway has ended, once, when nothing waits any more.
@@ -315,6 +340,33 @@ impl World {
             if came != ended {
                 let how = format!("gateway {at}: {came} came to wait, {ended} ended");
                 self.history.lock().await.broken.push(Broken::Unended(how));
+            }
+        }
+    }
+
+    /// Of whatever was told that it waits, and is remembered, is told how it ended, and why.
+    async fn check_reasons(&self) {
+        let queued = std::mem::take(&mut *self.queued.lock().await);
+        for ((at, key), queued) in queued {
+            let life = self.lives[at].load(SeqCst);
+            let path = format!("/api/admin/explain/{}", key_path(key));
+            let explained = self.gateway(at).await.admin_get(&path).await.json();
+            for written in explained["writes"].as_array().expect("writes") {
+                if written["from"] != "api" {
+                    continue;
+                }
+                let is_it = |one: &Queued| one.life == life && written["write"]["version"] == one.version;
+                let waited = |store: &str| queued.iter().any(|one| one.store == store && is_it(one));
+                for (store, told) in written["tiers"].as_object().expect("tiers") {
+                    let is_open = told["outcome"] == "queued" || told["reason"].is_null() && waited(store);
+                    if is_open {
+                        let how = format!("gateway {at}, key {key}: {written}");
+                        self.history.lock().await.broken.push(Broken::Unended(how));
+                    }
+                    if waited(store) {
+                        self.count("queued, and told how it ended").await;
+                    }
+                }
             }
         }
     }

@@ -7,6 +7,7 @@
 //! is; after that it is as before.
 
 mod hints;
+mod losses;
 mod mode;
 mod neighbours;
 
@@ -20,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 pub use hints::HINTS_MAX;
 pub(super) use hints::Hints;
+pub(super) use losses::Losses;
 pub use mode::Degraded;
 pub(super) use mode::Mode;
 pub use neighbours::Neighbour;
@@ -30,7 +32,7 @@ use super::history::What;
 use super::mend::PUT_BACK_EVERY;
 use super::read::KEYS_AT_ONCE;
 use super::{Cache, Change, Read, Refreshed};
-use crate::record::{DeleteOutcome, Key, Record, StaleWhy, TierName, Time, Version};
+use crate::record::{DeleteOutcome, Key, Record, StaleWhy, TierName, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::memory::Hit;
 use crate::tier::{Announced, Hear, Lease, LeaseStanding, Tier};
@@ -63,12 +65,19 @@ impl Hear for Ear {
         }
     }
 
-    fn deleted(&self, tier: &TierName, key: Key, floor: Version, gateway: &str) {
+    fn deleted(&self, tier: &TierName, key: Key, floor: Version, gateway: &str, outcome: DeleteOutcome) {
         if let Some(cache) = self.0.upgrade() {
             metrics::hint(tier, "deleted");
-            cache.history.elsewhere(&key, gateway, tier, What::Delete(floor));
+            let told = (tier.clone(), outcome.label(), outcome.reason());
+            cache.history.elsewhere(&key, gateway, What::Delete(floor), told);
             cache.deleted_elsewhere(&key, floor);
             cache.hint(key);
+        }
+    }
+
+    fn lost(&self, tier: &TierName, key: &Key, gateway: &str, loss: &str) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.lost_elsewhere(tier, key, gateway, loss);
         }
     }
 
@@ -109,7 +118,7 @@ impl Cache {
     pub async fn propagate(self: Arc<Self>) {
         let ear: Arc<dyn Hear> = Arc::new(Ear(Arc::downgrade(&self)));
         let telling = join_all(self.tiers.iter().map(|tier| tier.tell(ear.clone())));
-        tokio::join!(telling, self.follow_hints(), self.look_again(), self.make_up());
+        tokio::join!(telling, self.follow_hints(), self.look_again(), self.make_up(), self.tell_losses());
     }
 
     /// The other gateways whose heartbeats were read lately.
@@ -270,7 +279,7 @@ impl Cache {
         }
         if *is_stored {
             let what = What::Value { kind, version, bytes_len: *bytes_len, repairs: 0 };
-            self.history.elsewhere(key, gateway, tier, what);
+            self.history.elsewhere(key, gateway, what, (tier.clone(), WriteOutcome::Stored.label(), None));
         }
         self.drop_late(key);
     }

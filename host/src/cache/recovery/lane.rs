@@ -16,11 +16,13 @@ use crate::tier::disk::journal::{Journal, Ticket, Wish};
 /// The shortest wait after an item's first failure; jitter adds up to as much again, here and below.
 pub(super) const WAIT_MIN: Duration = Duration::from_millis(50);
 
-/// The longest wait between two tries of an item, without its jitter.
-pub(super) const WAIT_MAX: Duration = Duration::from_millis(2_500);
+/// The longest wait between two tries of an item, without its jitter. Nothing tells when a tier that refused takes again but a
+/// try: with the jitter, and with [`SPREAD`] for the others, it has everything within two seconds. While it refuses one item
+/// of its lane is tried at a time, however many wait.
+pub(super) const WAIT_MAX: Duration = Duration::from_millis(700);
 
 /// When a tier is back, what waits is tried within this span, and not all at once.
-const SPREAD: Duration = Duration::from_millis(250);
+pub(super) const SPREAD: Duration = Duration::from_millis(250);
 
 /// How long a delete waits for a tier. What it means to delete does not live longer there.
 const DELETE_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -29,7 +31,7 @@ const DELETE_KEPT: Duration = Duration::from_secs(24 * 3600);
 const ITEM_OVERHEAD_BYTES: usize = 512;
 
 /// How something ended that was not tried any more: the outcome, and why.
-type End = (&'static str, &'static str);
+pub(super) type End = (&'static str, &'static str);
 
 /// See [`End`].
 const REPLACED: End = ("superseded", "a later write or delete waits in its place");
@@ -38,7 +40,7 @@ const REPLACED: End = ("superseded", "a later write or delete waits in its place
 const DELETED_SINCE: End = ("superseded", "the tier was reached, and the key deleted there");
 
 /// See [`End`].
-const OUTLIVED: End = ("ended", "its life ended before the tier was back");
+pub(super) const OUTLIVED: End = ("ended", "its life ended before the tier was back");
 
 /// What one lane may hold.
 #[derive(Clone, Debug)]
@@ -96,6 +98,9 @@ pub(in crate::cache) enum Part {
     Delete(Version),
     Write(Arc<Record>),
 }
+
+/// How something ended that was tried: the outcome, and why.
+pub(super) type Ended = (Part, &'static str, String);
 
 /// What became of it.
 pub(in crate::cache) enum Taken {
@@ -230,10 +235,12 @@ impl Lane {
         Some(Turn { key, wish: item.wish.clone(), change: item.change })
     }
 
-    /// The item of this turn needs no other: `outcome` says why. What came meanwhile waits on.
-    pub fn settle(&self, turn: &Turn, outcome: &'static str) {
+    /// The item of this turn needs no other: each part of it has ended. What came meanwhile waits on.
+    pub(super) fn settle(&self, turn: &Turn, ends: &[Ended]) {
         let mut state = self.lock();
-        parts(&turn.wish).for_each(|_| metrics::recovered(&self.tier, outcome));
+        for (part, outcome, why) in ends {
+            self.end(&turn.key, part, (*outcome, &**why));
+        }
         let Some(item) = state.items.get_mut(&turn.key) else { return };
         if item.change == turn.change {
             return self.remove(&mut state, &turn.key);
@@ -382,8 +389,8 @@ impl Lane {
         parts(&item.wish).filter(|part| !stays(part)).for_each(|part| self.end(key, &part, end));
     }
 
-    /// Tells how something ended that was not tried any more.
-    fn end(&self, key: &Key, part: &Part, (outcome, why): End) {
+    /// Tells how something ended.
+    fn end(&self, key: &Key, part: &Part, (outcome, why): (&'static str, &str)) {
         metrics::recovered(&self.tier, outcome);
         tracing::debug!(tier = %self.tier, %key, outcome, why, "what waited for the tier has ended");
         self.history.ended(key, &self.tier, part, outcome, why);

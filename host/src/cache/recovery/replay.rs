@@ -1,16 +1,17 @@
 //! Playing a lane: what waits is written when its time has come.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::lane::{Lane, Turn};
+use super::lane::{Ended, Lane, OUTLIVED, Part, Turn};
 use crate::cache::history::RECOVERY;
 use crate::cache::{Cache, What, Written};
-use crate::record::{DeleteOutcome, Failure, Time, WriteOutcome};
+use crate::record::{DeleteOutcome, Failure, Key, Record, Time, WriteOutcome};
 use crate::tier::Tier;
 use crate::tier::breaker::Phase;
 
@@ -24,10 +25,13 @@ const TIDIED_EVERY: Duration = Duration::from_secs(1);
 /// would run over a server that has its troubles.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
+/// Why something no longer waits that the tier did.
+const CARRIED_OUT: &str = "it waited, and was carried out when the tier was back";
+
 /// How a try ended.
 enum Tried {
-    /// It needs no other.
-    Settled(&'static str),
+    /// It needs no other: this became of each part.
+    Settled(Vec<Ended>),
     /// The tier did not take it.
     Again {
         why: String,
@@ -78,8 +82,8 @@ impl Cache {
             {
                 under_way.push(async move {
                     let tried = self.try_once(tier, &turn).await;
-                    if let Tried::Settled(outcome) = &tried {
-                        self.remember(tier, &turn, outcome);
+                    if let Tried::Settled(ends) = &tried {
+                        self.tell_lost(tier, &turn.key, ends);
                     }
                     (turn, tried)
                 });
@@ -100,19 +104,20 @@ impl Cache {
         }
     }
 
-    /// What is told of an item that was settled, beside the other writes of its key.
-    fn remember(&self, tier: &dyn Tier, turn: &Turn, outcome: &'static str) {
-        let outcomes = vec![(tier.name().clone(), outcome, None)];
-        let what = match (&turn.wish.record, turn.wish.floor) {
-            (Some(record), _) => What::value(record),
-            (None, floor) => What::Delete(floor.unwrap_or_default()),
-        };
-        self.history.note(&turn.key, Written { at: Time::now(), from: RECOVERY.into(), what, outcomes });
+    /// Other gateways do not hear from the tier of what it refused in the end.
+    fn tell_lost(&self, tier: &dyn Tier, key: &Key, ends: &[Ended]) {
+        for (part, outcome, why) in ends {
+            if let Part::Write(record) = part {
+                let outcomes = vec![(tier.name().clone(), *outcome, Some(why.clone()))];
+                let what = What::value(record);
+                self.tell_loss(key, Written { at: Time::now(), from: RECOVERY.into(), what, outcomes });
+            }
+        }
     }
 
     async fn try_once(&self, tier: &dyn Tier, turn: &Turn) -> Tried {
         let Turn { key, wish, .. } = turn;
-        let mut settled = "ended";
+        let mut ends = Vec::new();
         if let Some(floor) = wish.floor {
             match tier.delete(key, floor).await {
                 DeleteOutcome::Failed(failure) => return failure.into(),
@@ -121,27 +126,42 @@ impl Cache {
                     if outcome != DeleteOutcome::Superseded {
                         self.appraiser.saw_removed(tier.name(), key, floor, Time::now());
                     }
-                    settled = outcome.label();
+                    let why = outcome.reason().unwrap_or_else(|| CARRIED_OUT.to_owned());
+                    ends.push((Part::Delete(floor), outcome.label(), why));
                 }
             }
         }
-        let Some(record) = &wish.record else { return Tried::Settled(settled) };
-        let now = Time::now();
-        if record.remaining(now).is_zero() {
-            return Tried::Settled("ended");
+        if let Some(record) = &wish.record {
+            match self.try_to_write(tier, key, record).await {
+                Ok((outcome, why)) => ends.push((Part::Write(record.clone()), outcome, why)),
+                Err(failure) => return failure.into(),
+            }
+        }
+        Tried::Settled(ends)
+    }
+
+    async fn try_to_write(
+        &self,
+        tier: &dyn Tier,
+        key: &Key,
+        record: &Arc<Record>,
+    ) -> Result<(&'static str, String), Failure> {
+        if record.remaining(Time::now()).is_zero() {
+            let (outcome, why) = OUTLIVED;
+            return Ok((outcome, why.to_owned()));
         }
         // A tier that is shared keeps out itself what was deleted meanwhile, and tells others that it did.
         if !tier.is_shared() && self.is_deleted(key, record.version) {
-            return Tried::Settled("superseded");
+            return Ok((WriteOutcome::Superseded.label(), "it was deleted meanwhile".to_owned()));
         }
         match tier.put(key, record).await {
-            WriteOutcome::Failed(failure) => failure.into(),
-            WriteOutcome::Unknown(why) | WriteOutcome::Queued(why) => Failure::passing(why).into(),
+            WriteOutcome::Failed(failure) => Err(failure),
+            WriteOutcome::Unknown(why) | WriteOutcome::Queued(why) => Err(Failure::passing(why)),
             outcome => {
                 if outcome == WriteOutcome::Stored {
                     self.appraiser.saw_stored(tier.name(), key, record, Time::now());
                 }
-                Tried::Settled(outcome.label())
+                Ok((outcome.label(), outcome.reason().unwrap_or_else(|| CARRIED_OUT.to_owned())))
             }
         }
     }
@@ -150,9 +170,11 @@ impl Cache {
 fn end(lane: &Lane, turn: &Turn, tried: Tried) {
     let (tier, key) = (lane.tier(), &turn.key);
     match tried {
-        Tried::Settled(outcome) => {
-            tracing::info!(%tier, %key, outcome, "what waited for the tier is settled");
-            lane.settle(turn, outcome);
+        Tried::Settled(ends) => {
+            for (_, outcome, why) in &ends {
+                tracing::info!(%tier, %key, outcome, why, "what waited for the tier is settled");
+            }
+            lane.settle(turn, &ends);
         }
         Tried::Again { why, .. } => {
             tracing::debug!(%tier, %key, why, "what waits for the tier waits on");

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::lane::{Lane, Limits, Offer, Taken, WAIT_MAX, WAIT_MIN, waits};
+use super::lane::{Lane, Limits, Offer, SPREAD, Taken, Turn, WAIT_MAX, WAIT_MIN, waits};
 use super::*;
 use crate::cache::history::History;
 use crate::cache::tests::Plain;
@@ -141,6 +141,12 @@ fn offer(lane: &Lane, name: &str, offer: Offer) -> Taken {
     lane.offer(&key(name), offer, "why", Time::now())
 }
 
+/// The tier took all of it.
+fn settle(lane: &Lane, turn: &Turn) {
+    let parts = turn.wish.floor.map(Part::Delete).into_iter().chain(turn.wish.record.clone().map(Part::Write));
+    lane.settle(turn, &parts.map(|part| (part, "stored", "why".to_owned())).collect::<Vec<_>>());
+}
+
 fn depth(lane: &Lane) -> usize {
     lane.status(Time::now(), 0).depth
 }
@@ -217,7 +223,7 @@ async fn an_item_is_tried_later_each_time_and_as_soon_as_the_tier_is_back() {
         assert!(lane.turn(Instant::now()).is_none(), "it is under way");
         lane.again(&turn, format!("try {tries}"));
     }
-    assert!(longest > Duration::from_secs(2) && longest <= Duration::from_secs(5), "{longest:?}");
+    assert!(longest > WAIT_MAX && longest + SPREAD < Duration::from_secs(2), "{longest:?}");
     assert_eq!(lane.status(Time::now(), 1).items[0].tries, 20);
     lane.hurry();
     assert!(lane.turn(Instant::now()).is_some());
@@ -246,10 +252,10 @@ async fn what_came_while_an_item_was_under_way_is_not_lost_with_it() {
     lane.is_due().await;
     let turn = lane.turn(Instant::now()).expect("it is due");
     assert!(matches!(offer(&lane, "a", Offer::Write(record(2, 1, MINUTE))), Taken::Waits(_)));
-    lane.settle(&turn, "stored");
+    settle(&lane, &turn);
     let next = lane.turn(Instant::now()).expect("the newer one is due at once");
     assert_eq!(next.wish.record.as_ref().map(|record| record.version.0), Some(2));
-    lane.settle(&next, "stored");
+    settle(&lane, &next);
     assert_eq!((depth(&lane), lane.status(Time::now(), 0).bytes), (0, 0));
 }
 
@@ -346,6 +352,21 @@ async fn what_waits_and_is_replaced_or_deleted_is_told_to_have_ended_with_the_re
         sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(told(&cache)[0].0, "absent", "the delete");
+    assert!(told(&cache).iter().all(|(_, why)| !why.is_empty()), "{:?}", told(&cache));
+
+    // What was refused in the end, and a delete that waited together with a write, end with a reason, too.
+    tier.is_open.store(false, Relaxed);
+    assert!(matches!(cache.delete(&key("k")).await.unwrap().outcomes[1].1, DeleteOutcome::Queued(_)));
+    assert_eq!(put(&cache, "k", "3").await.verdict(), Verdict::Queued);
+    let later = Record { version: Version(u64::MAX), ..(*record(1, 2, MINUTE)).clone() };
+    assert_eq!(tier.values.put(&key("k"), &later).await, WriteOutcome::Stored);
+    tier.open();
+    while cache.recovery(0)[0].depth > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let [(write, why), (delete, why_delete)] = &told(&cache)[..2] else { panic!("two writes") };
+    assert_eq!((*write, *delete), ("superseded", "superseded"));
+    assert!(!why.is_empty() && !why_delete.is_empty(), "{why}, {why_delete}");
     playing.abort();
 }
 
@@ -364,11 +385,11 @@ fn whatever_comes_and_goes_each_that_came_to_wait_ends_once() {
                 2 => drop(offer(&lane, "a", Offer::Delete(Version(version)))),
                 3 if dice.bool() => drop(lane.forget_up_to(&key("a"), Version(version))),
                 4 => turns.extend(lane.turn(Instant::now() + MINUTE)),
-                5 => turns.drain(..).for_each(|turn| lane.settle(&turn, "stored")),
+                5 => turns.drain(..).for_each(|turn| settle(&lane, &turn)),
                 _ => turns.drain(..).for_each(|turn| lane.again(&turn, "why".to_owned())),
             }
         }
-        turns.drain(..).for_each(|turn| lane.settle(&turn, "stored"));
+        turns.drain(..).for_each(|turn| settle(&lane, &turn));
         lane.forget_up_to(&key("a"), Version(u64::MAX));
         assert_eq!(depth(&lane), 0);
     });

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::cache::NotPlaced;
+use crate::cache::{NotPlaced, What};
 use crate::record::{Order, Time};
 use crate::tier::{Memory, memory};
 
@@ -109,6 +109,9 @@ async fn b06_a_placeholder_is_not_written_while_one_tier_has_a_value_or_does_not
     let cache = over(vec![fast.clone(), slow]);
     assert!(matches!(place(&cache).await, Err(NotPlaced::Taken(Kind::Real))));
     assert!(fast.values.get(&key()).is_none());
+    let refused = cache.history.of(&key()).remove(0);
+    assert_eq!(&*refused.from, "warmer");
+    assert!(matches!(&refused.what, What::NotPlaced { why, .. } if why == "a real value is there"), "{refused:?}");
 
     let cache = over(vec![fast.clone(), Arc::new(Kept { silent: true, ..kept("redis") })]);
     assert!(matches!(place(&cache).await, Err(NotPlaced::Unknown(_))));
@@ -123,6 +126,9 @@ async fn b06_a_real_value_that_comes_in_between_wins_in_every_tier_and_the_place
     let put = place(&cache).await.unwrap();
     let told: Vec<_> = put.outcomes.iter().map(|(tier, outcome)| (tier.as_str(), outcome.label())).collect();
     assert_eq!(told, [("memory", "refused"), ("memcached", "stored"), ("redis", "refused")]);
+    let history = cache.history.of(&key());
+    let taken_back = history.iter().find(|written| written.is_mend() && matches!(written.what, What::Delete(_)));
+    assert_eq!(taken_back.expect("it is remembered").outcomes[0].1, "deleted", "{history:?}");
     assert!(fast.values.get(&key()).is_none_or(|record| record.kind == Kind::Real));
     assert_eq!(slow.values.get(&key()).unwrap().bytes, "1");
 }

@@ -4,7 +4,7 @@
 //! of each row, and makes them durable together. So a burst costs one flush, and what is noted and forgotten in between
 //! costs none. Whoever must know waits for the commit that holds its change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder as ThreadBuilder, JoinHandle};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::{OpenError, Opening, open_or_set_aside, row};
 use crate::record::{Key, Record, TierName, Time, Version};
+use crate::telemetry::metrics;
 
 /// What waits, by the name of the tier, a space, and the key.
 const WAITING: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("waiting");
@@ -66,8 +67,13 @@ struct Shared {
 
 #[derive(Default)]
 struct Pending {
-    /// The newest change of each row; `None`: it no longer waits. Bounded by what may wait.
-    changes: HashMap<(TierName, Key), Option<Wish>>,
+    /// The newest change of each row; `None`: it no longer waits, and the file may hold it. Bounded by what may wait, now and
+    /// when the file was last written.
+    changes: Changes,
+    /// The rows that the file holds.
+    held: HashSet<Row>,
+    /// Those that it may hold soon: a commit is under way.
+    under_way: HashSet<Row>,
     /// Of the last change.
     noted: u64,
     has_ended: bool,
@@ -96,7 +102,8 @@ impl Journal {
             Ok((database, waiting))
         })?;
         let Opening { made: (database, waiting), set_aside, .. } = opening;
-        let (pending, progress) = (Mutex::default(), watch::Sender::default());
+        let held = waiting.iter().map(|(tier, key, _)| (tier.clone(), key.clone())).collect();
+        let (pending, progress) = (Mutex::new(Pending { held, ..Pending::default() }), watch::Sender::default());
         let shared = Arc::new(Shared { pending, wake: Condvar::new(), progress });
         let writer = shared.clone();
         let thread = ThreadBuilder::new()
@@ -109,8 +116,7 @@ impl Journal {
     /// Notes what waits under a key of a tier now; `None`: nothing. Later notes of the same row replace earlier ones.
     pub fn note(&self, tier: &TierName, key: &Key, wish: Option<Wish>) -> Ticket {
         let mut pending = self.shared.lock();
-        pending.noted += 1;
-        pending.changes.insert((tier.clone(), key.clone()), wish);
+        pending.note((tier.clone(), key.clone()), wish);
         self.shared.wake.notify_one();
         Ticket(pending.noted)
     }
@@ -152,16 +158,13 @@ impl Shared {
             while pending.noted == self.progress.borrow().tried && !pending.has_ended {
                 pending = self.wake.wait(pending).unwrap_or_else(PoisonError::into_inner);
             }
-            let (changes, tried, has_ended) = (std::mem::take(&mut pending.changes), pending.noted, pending.has_ended);
+            let (changes, tried, has_ended) = (pending.take(), pending.noted, pending.has_ended);
             drop(pending);
             let failure = commit(database, &changes).err().map(|error| error.to_string());
             if let Some(error) = &failure {
                 tracing::error!(%error, rows = changes.len(), "the journal could not be written");
-                let mut pending = self.lock();
-                for (place, wish) in changes {
-                    pending.changes.entry(place).or_insert(wish);
-                }
             }
+            self.lock().tried(changes, failure.is_none());
             self.progress.send_replace(Progress { tried, failure });
             if has_ended {
                 return;
@@ -175,7 +178,46 @@ impl Shared {
     }
 }
 
-type Changes = HashMap<(TierName, Key), Option<Wish>>;
+// === impl Pending ===
+
+impl Pending {
+    fn note(&mut self, row: Row, wish: Option<Wish>) {
+        self.noted += 1;
+        if wish.is_some() || self.held.contains(&row) || self.under_way.contains(&row) {
+            self.changes.insert(row, wish);
+        } else {
+            self.changes.remove(&row);
+        }
+    }
+
+    /// What is to be committed now.
+    fn take(&mut self) -> Changes {
+        let changes = std::mem::take(&mut self.changes);
+        self.under_way = changes.keys().cloned().collect();
+        changes
+    }
+
+    /// Takes note of how the commit of these ended. What could not be written is tried again, with the next change.
+    fn tried(&mut self, changes: Changes, is_written: bool) {
+        self.under_way.clear();
+        for (row, wish) in changes {
+            if !is_written {
+                self.changes.entry(row).or_insert(wish);
+            } else if wish.is_some() {
+                self.held.insert(row);
+            } else {
+                self.held.remove(&row);
+            }
+        }
+        let held = &self.held;
+        self.changes.retain(|row, wish| wish.is_some() || held.contains(row));
+    }
+}
+
+/// The tier and the key of a row.
+type Row = (TierName, Key);
+
+type Changes = HashMap<Row, Option<Wish>>;
 
 fn commit(database: &Database, changes: &Changes) -> Result<(), CommitError> {
     if changes.is_empty() {
@@ -215,9 +257,12 @@ fn encode(wish: &Wish) -> Result<Vec<u8>, serde_json::Error> {
     Ok(row)
 }
 
-/// `None` for a row that is damaged; it is logged.
+/// `None` for a row that is damaged; it is logged and counted.
 fn decode(name: &str, bytes: &[u8]) -> Option<Waiting> {
-    let damaged = |why: &str| tracing::warn!(row = name, why, "what waited for a tier cannot be read and is dropped");
+    let damaged = |why: &str| {
+        metrics::recovered(&TierName::new(name.split(' ').next().unwrap_or_default()), "damaged");
+        tracing::warn!(row = name, why, "what waited for a tier cannot be read and is dropped");
+    };
     let (Some((tier, key)), Some((head, record))) = (name.split_once(' '), bytes.split_at_checked(HEAD_BYTES)) else {
         damaged("it is cut short");
         return None;
@@ -321,6 +366,31 @@ mod tests {
     }
 
     #[test]
+    fn while_nothing_can_be_written_what_came_and_went_is_not_kept() {
+        let (mut pending, now) = (Pending::default(), Time::now());
+        let wish = || Some(Wish { floor: Some(Version(1)), record: None, since: now });
+        let commit = |pending: &mut Pending, is_written| {
+            let changes = pending.take();
+            pending.tried(changes, is_written);
+        };
+        pending.note(place("held"), wish());
+        commit(&mut pending, true);
+        pending.note(place("held"), None);
+        for n in 0..100 {
+            let row = place(&format!("k{n}"));
+            pending.note(row.clone(), wish());
+            let changes = pending.take();
+            // While its commit is under way it may come into the file.
+            pending.note(row, None);
+            pending.tried(changes, false);
+            pending.note(place("waits"), wish());
+        }
+        assert_eq!((pending.changes.len(), pending.held.len()), (2, 1), "what waits, and what the file must lose");
+        commit(&mut pending, true);
+        assert_eq!((pending.changes.len(), pending.held), (0, [place("waits")].into()));
+    }
+
+    #[test]
     fn a_damaged_file_is_set_aside_and_a_damaged_row_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("recovery.redb");
@@ -329,9 +399,14 @@ mod tests {
         assert!(opened.waiting.is_empty());
         assert!(opened.set_aside.is_some_and(|(aside, _)| aside.exists()));
         let row = encode(&Wish { floor: None, record: Some(record("1")), since: Time::now() }).unwrap();
-        assert!(decode("redis k", &row).is_some());
-        assert!(decode("redis k", &row[..row.len() - 1]).is_none());
-        assert!(decode("redis k", &row[..HEAD_BYTES - 1]).is_none());
-        assert!(decode("redis", &row).is_none());
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        ::metrics::with_local_recorder(&recorder, || {
+            assert!(decode("redis k", &row).is_some());
+            assert!(decode("redis k", &row[..row.len() - 1]).is_none());
+            assert!(decode("redis k", &row[..HEAD_BYTES - 1]).is_none());
+            assert!(decode("redis", &row).is_none());
+        });
+        let text = recorder.handle().render();
+        assert!(text.contains("tiergate_recovery_total{tier=\"redis\",outcome=\"damaged\"} 3"), "{text}");
     }
 }

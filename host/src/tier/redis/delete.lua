@@ -32,5 +32,5 @@ end
 if not old_floor or old_floor < floor then redis.call('HSET', note_key, 'floor', floor) end
 local left = redis.call('PTTL', note_key)
 if left < tonumber(floor_life_ms) then redis.call('PEXPIRE', note_key, floor_life_ms) end
-announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'f', floor)
+announce(KEYS[3], KEYS[4], gateway, gateway_name, announced_max, 'k', value_key, 'f', floor, 'answer', answer)
 return {answer, '', 0}

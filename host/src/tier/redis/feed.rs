@@ -17,7 +17,7 @@ use super::link::tier_error;
 use super::stream::{Follower, Stream};
 use super::tracking::{BRIDGE_CHANNEL, pass_on, tracking};
 use super::{Redis, canary, noted};
-use crate::record::{Digest, Key, Version};
+use crate::record::{DeleteOutcome, Digest, Key, Version};
 use crate::tier::{Announced, Hear, TierError};
 
 /// The stream of changes. With its heartbeats it reaches back a quarter of an hour where nothing changes.
@@ -144,6 +144,12 @@ impl Redis {
             }
             return is_own && pulse.beats();
         };
+        if let (Ok(key), Some(loss)) = (Key::new(&key), entry.get::<String>("lost")) {
+            if !is_own {
+                hear.lost(&self.name, &key, &gateway, &loss);
+            }
+            return false;
+        }
         let floor = entry.get::<String>("f").map(|floor| Version::from_hex(&floor));
         match (is_own, Key::new(key), floor) {
             (true, ..) => {}
@@ -156,7 +162,14 @@ impl Redis {
                     hear.changed(&self.name, key);
                 }
             }
-            (_, Ok(key), Some(Some(floor))) => hear.deleted(&self.name, key, floor, &gateway),
+            (_, Ok(key), Some(Some(floor))) => {
+                let outcome = match entry.get::<String>("answer").as_deref() {
+                    Some("absent") => DeleteOutcome::Absent,
+                    Some("superseded") => DeleteOutcome::Superseded,
+                    _ => DeleteOutcome::Deleted,
+                };
+                hear.deleted(&self.name, key, floor, &gateway, outcome);
+            }
             (_, Err(error), _) => tracing::warn!(tier = %self.name, %error, "a change was announced of what is no key"),
             (_, Ok(key), Some(None)) => {
                 tracing::warn!(tier = %self.name, %key, "a delete was announced whose floor is no version")

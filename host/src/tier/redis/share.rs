@@ -10,11 +10,12 @@ use redis::streams::StreamId;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::feed::{READ_WAIT, RECONNECT_AFTER, SILENCE_MAX};
+use super::feed::{CHANGES, READ_WAIT, RECONNECT_AFTER, SILENCE_MAX};
 use super::link::tier_error;
 use super::stream::{Follower, Stream};
+use super::tracking::OWN_PREFIX;
 use super::{Redis, millis, remaining};
-use crate::record::Time;
+use crate::record::{Key, Time};
 use crate::telemetry::metrics;
 use crate::tier::shared::{Holder, LEASE_PREFIX, Leases, Logged, Shared};
 use crate::tier::{TierError, canary};
@@ -26,6 +27,7 @@ const SIGNALS: Stream = Stream { name: "tiergate:signals", count: "tiergate:sign
 const OWNER_PARTED: char = '/';
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("signals.lua")));
+static LOSS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("loss.lua")));
 static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
 
@@ -88,6 +90,19 @@ impl Shared for Redis {
             self.ask(self.until(), async |mut connection| append.invoke_async::<u64>(&mut connection).await).await
         };
         self.breakers.write.call(appended).await.map(drop).map_err(|unanswered| unanswered.error)
+    }
+
+    async fn tell_loss(&self, key: &Key, loss: &str) -> Result<(), TierError> {
+        if key.as_str().starts_with(OWN_PREFIX) {
+            return Ok(());
+        }
+        let mut tell = LOSS.prepare_invoke();
+        tell.key(CHANGES.name).key(CHANGES.count);
+        tell.arg(&self.gateway).arg(canary::gateway()).arg(CHANGES.kept).arg(key.as_str()).arg(loss);
+        let told = async {
+            self.ask(self.until(), async |mut connection| tell.invoke_async::<u64>(&mut connection).await).await
+        };
+        self.breakers.write.call(told).await.map(drop).map_err(|unanswered| unanswered.error)
     }
 
     async fn follow(&self, to: mpsc::Sender<Logged>) {

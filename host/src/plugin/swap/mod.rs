@@ -11,12 +11,13 @@
 //!
 //! | step | what may fail | what then |
 //! | --- | --- | --- |
-//! | `load` | too large, not the pinned digest, not signed by a trusted key, no component, does not compile, foreign imports, wrong world, refuses its configuration, other claims or inputs | it is refused with the reason; nothing changes |
+//! | `load` | too large, not the pinned digest, not signed by a trusted key, no component, does not compile, foreign imports, wrong world, refuses its configuration, other inputs | it is refused with the reason; nothing changes |
 //! | `shadow` | no candidate, or the slot is on probation | it is refused; nothing changes |
 //! | `shadow` | the candidate traps, is slow, or refuses the state | it is in the report; nobody else notices |
 //! | `use`, `rollback` | `save` fails, or the new version refuses the state | an earlier state and the recorded inputs since are replayed into it; where the tape does not reach back, the active one goes on, and `fresh` starts without state |
 //! | `use`, `rollback` | it fails at a recorded input that the version before took, or more comes in while it is prepared than is kept for it | the active one goes on |
 //! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
+//! | `use` | no codec would claim keys any more that one claims now | the active one goes on; a `rollback` is done all the same, and the log names the keys |
 //! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
 //! | probation | the version before does not take over | it is tried again, and told when the reason is another, until it does or somebody decides otherwise |
 //! | any | two at once | one waits for the other |
@@ -181,7 +182,7 @@ impl Operator {
     ///
     /// # Errors
     ///
-    /// When there is none, or it does not take over; the active one goes on.
+    /// When there is none, or it does not take over, or it leaves keys to no codec; the active one goes on.
     pub async fn use_candidate(
         self: &Arc<Self>,
         slot: &str,
@@ -271,7 +272,7 @@ impl Operator {
         }
         if let Some((at, slot)) = codecs.slot(name) {
             let next = next(slot, back).ok_or_else(none)?;
-            return codecs.activate(at, &next, probation).map_err(refused);
+            return codecs.activate(at, &next, back, probation).map_err(refused);
         }
         if **aggregator.slot().name() == *name {
             let next = next(aggregator.slot(), back).ok_or_else(none)?;

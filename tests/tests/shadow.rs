@@ -238,9 +238,13 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
     let gateway = Gateway::with().start().await;
     assert_eq!(gateway.put("market:overview", moved_to_now(&fixture("market:overview.json"))).await.status, 200);
     assert_eq!(gateway.put("market:overview", "[1").await.status, 422);
+    // What a fresh start discards is no part of what is replayed.
+    signal(&gateway, "CUSDT", 70).await;
+    load(&gateway, "aggregator", HIGHEST).await;
+    let used = step(&gateway, "aggregator/use?fresh=true").await;
     ingest(&gateway, &[50, 80, 40]).await;
     signal(&gateway, "BUSDT", 60).await;
-    eventually("it is shown", async || (score(&gateway).await == Some(40.0)).then_some(())).await;
+    eventually("it is shown", async || (score(&gateway).await == Some(80.0)).then_some(())).await;
     let dir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
     let run = |args: &[&str]| -> Output { Command::new(binary()).arg("plugin").args(args).output().expect("it runs") };
@@ -264,7 +268,8 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
         assert_eq!(said["identical"], said["calls"], "{slot}: {said:#}");
         assert!(said["calls"].as_u64().is_some_and(|calls| calls > 0), "{slot}");
     }
-    let otherwise = run(&["replay", &path("aggregator.wasm"), &path("aggregator.tape"), "--config", HIGHEST]);
+    told_whole(&path("aggregator.tape"), &used);
+    let otherwise = run(&["replay", &path("aggregator.wasm"), &path("aggregator.tape"), "--config", "{}"]);
     let said: Value = serde_json::from_slice(&otherwise.stdout).expect("JSON");
     assert_eq!(otherwise.status.code(), Some(3), "{said:#}");
     assert!(said["different"].as_u64().is_some_and(|different| different > 0), "{said:#}");
@@ -275,4 +280,24 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
     let wrong = run(&["replay", &path("aggregator.wasm"), &path("codecs.wasm")]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("the tape: line 1"), "{wrong:?}");
+}
+
+/// Checks what a saved tape tells of the call that brought the 80, which this version answered.
+fn told_whole(tape: &str, used: &Value) {
+    let tape = std::fs::read_to_string(tape).expect("a tape");
+    let lines: Vec<Value> = tape.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let body = |line: &Value| line["question"]["batch"][0]["body"].as_str().unwrap_or_default().to_owned();
+    let call = lines.iter().find(|line| body(line).contains(r#""confluence_score":80"#)).expect("the call");
+    assert_eq!(
+        (&call["question"]["call"], &call["answer"]),
+        (&json!("ingest"), &json!({ "rejected": [] })),
+        "{call:#}"
+    );
+    assert!(call["question"]["now"].is_u64() && call["took_us"].is_u64(), "{call:#}");
+    for field in ["plugin", "version", "generation", "sha256"] {
+        assert_eq!(call[field], used[field], "{field}: {call:#}");
+    }
+    assert_eq!(lines[0]["configs"], json!({ "2": { "dedupe": "highest" } }));
+    let published = |line: &Value| line["answer"]["published"]["analysis:signals"]["body"].as_str().map(str::to_owned);
+    assert!(lines.iter().filter_map(published).any(|body| body.contains("AUSDT")), "what was published is on it");
 }

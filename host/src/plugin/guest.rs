@@ -284,6 +284,23 @@ fn changed(guest: &str, from: &str, to: &str) -> String {
     guest.replace(from, to)
 }
 
+/// The aggregator that counts, and grows to more than three quarters of a MiB at a signal whose body begins with `X`. It cannot
+/// be saved while it has counted four.
+pub(super) fn aggregator_that_grows() -> Vec<u8> {
+    let grows = changed(
+        AGGREGATOR,
+        "(i32.const 88)) (then unreachable)",
+        "(i32.const 88)) (then (drop (memory.grow (i32.const 13))))",
+    );
+    let wat = changed(
+        &grows,
+        "state@0.1.0#save\") (result i32) (i32.const 600)",
+        "state@0.1.0#save\") (result i32)
+           (if (result i32) (i32.eq (i32.load (i32.const 3000)) (i32.const 4)) (then (i32.const 200)) (else (i32.const 600)))",
+    );
+    component("aggregator-plugin", &wat.replace("COMMON", COMMON))
+}
+
 /// The aggregator that counts, and saves besides what `save`, `init` and `restore` see of time and randomness.
 pub(super) fn aggregator_that_saves_the_time() -> Vec<u8> {
     let changes = [

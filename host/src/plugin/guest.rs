@@ -301,6 +301,17 @@ pub(super) fn aggregator_that_grows() -> Vec<u8> {
     component("aggregator-plugin", &wat.replace("COMMON", COMMON))
 }
 
+/// The aggregator that counts, and takes some milliseconds for each batch.
+pub(super) fn aggregator_that_is_slow() -> Vec<u8> {
+    let ingest = "#ingest\") (param i64) (param $at i32) (param $len i32) (result i32)";
+    let slow = format!(
+        "{ingest} (local $left i32)
+           (local.set $left (i32.const 5000000))
+           (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
+    );
+    component("aggregator-plugin", &changed(AGGREGATOR, ingest, &slow).replace("COMMON", COMMON))
+}
+
 /// The aggregator that counts, and saves besides what `save`, `init` and `restore` see of time and randomness.
 pub(super) fn aggregator_that_saves_the_time() -> Vec<u8> {
     let changes = [

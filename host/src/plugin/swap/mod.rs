@@ -400,11 +400,13 @@ mod tests {
 
     use super::*;
     use crate::market::{Aggregator as _, Signal, ViewRequest};
-    use crate::plugin::bindings::AggregatorPlugin;
+    use crate::plugin::bindings::{AggregatorPlugin, WarmerPlugin};
     use crate::plugin::config::Probation;
+    use crate::plugin::warmer::Policy;
     use crate::plugin::{Limits, guest};
     use crate::record::Time;
     use crate::telemetry::audit::Entry;
+    use crate::warm::Warmer as _;
 
     /// An operator over the aggregator that counts.
     pub(super) fn operator() -> (tempfile::TempDir, Arc<Operator>) {
@@ -475,6 +477,46 @@ mod tests {
         assert_eq!(ingest(&operator, 4, "{}").await, 0);
         let report = operator.report("aggregator").unwrap();
         assert!(report.active.faults["trap"] > 3 && report.other.faults.is_empty(), "{report:?}");
+    }
+
+    /// Does this over and over until probation rolls back; answers what is written of that.
+    async fn rolled_back(operator: &Operator, meanwhile: impl AsyncFn()) -> String {
+        let rolled_back = async {
+            while last_step(operator).await.step != "rollback" {
+                meanwhile().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), rolled_back).await.expect("it is rolled back");
+        let Entry { by, note, .. } = last_step(operator).await;
+        assert_eq!(by, PROBATION);
+        note.expect("a reason")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_version_that_is_slow_is_rolled_back_by_itself() {
+        let (dir, operator) = operator();
+        offer(&operator, &dir, &guest::aggregator_that_is_slow());
+        operator.use_candidate("aggregator", false, "test").await.unwrap();
+        let why = rolled_back(&operator, async || assert_eq!(ingest(&operator, 1, "{}").await, 0)).await;
+        assert!(why.contains("us where the version before took") && why.contains("went on beside"), "{why}");
+        assert_eq!(operator.status_of("aggregator").unwrap().generation, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_warmer_that_traps_is_rolled_back_by_itself() {
+        let (dir, operator) = operator();
+        let spec = guest::spec(dir.path(), "next", &guest::warmer());
+        let loaded = operator.loader.load::<WarmerPlugin>(&spec, &Limits::WARMER).unwrap();
+        let warmer = &operator.plugins().warmer;
+        warmer.slot().offer(loaded.identity.clone(), Arc::new(Policy::new(loaded).unwrap()));
+        operator.use_candidate("warmer", false, "test").await.unwrap();
+        // With this budget that one traps.
+        let plan = async || warmer.plan(Time::now(), Vec::new(), 1).await;
+        plan().await.unwrap_err();
+        let why = rolled_back(&operator, async || drop(plan().await)).await;
+        assert!(why.contains("faults (") && why.contains("trap") && why.contains("went on beside"), "{why}");
+        assert_eq!(operator.status_of("warmer").unwrap().generation, 1);
+        plan().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

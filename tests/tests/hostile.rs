@@ -301,6 +301,12 @@ async fn what_cannot_serve_is_refused_before_it_serves() {
     assert_eq!(used.status, 422, "{}", used.text());
     assert!(used.text().contains("claims `market:overview`, which codec `codecs` claims too"), "{}", used.text());
     assert_eq!(service.step("binance/discard?generation=2", "").await.status, 200);
+    // And neither can it in that one's place, with whose keys nobody would be left.
+    assert_eq!(service.step("codecs/load", hostile("codec")).await.status, 200);
+    let used = service.step("codecs/use", "").await;
+    assert_eq!(used.status, 422, "{}", used.text());
+    assert!(used.text().contains("no codec claims") && used.text().contains("`market:overview`"), "{}", used.text());
+    assert_eq!(service.step("codecs/discard?generation=2", "").await.status, 200);
     let after = service.gateway.admin_get("/api/admin/plugins").await.json();
     assert_eq!(after, before);
     service.was_served().await;

@@ -208,19 +208,17 @@ async fn a_version_that_passes_its_probation_is_confirmed_and_one_on_probation_i
     );
 }
 
-/// What a version of the codec finds wrong that it must not find wrong.
 #[tokio::test]
 async fn a_version_that_refuses_more_is_rolled_back_by_itself_and_the_reason_is_in_the_audit_log() {
-    // The codec of Binance's tickers claims other keys, so it knows none of those that the slot is asked about.
-    let gateway = Gateway::with()
-        .config("[plugins]\ncodecs = [{ name = \"codecs\" }]\n[plugins.probation]\nlasts = \"10m\"")
-        .start()
-        .await;
-    let binance = built_in("binance").expect("a component").to_vec();
-    let reply = post(&gateway, "codecs/load", binance).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    step(&gateway, "codecs/use").await;
-    // Its claim takes what it refuses and the old one does not.
+    // The version before takes everything, the codec of Binance's tickers nothing but these.
+    let dir = tempfile::tempdir().expect("a directory");
+    let lenient = dir.path().join("lenient.wasm");
+    std::fs::write(&lenient, hostile("codec")).expect("written");
+    let codecs = format!("codecs = [{{ name = \"codecs\" }}, {{ name = \"binance\", path = {lenient:?} }}]");
+    let config = format!("[plugins]\n{codecs}\n[plugins.probation]\nlasts = \"10m\"");
+    let gateway = Gateway::with().config(&config).start().await;
+    load(&gateway, "binance", "{}").await;
+    step(&gateway, "binance/use").await;
     let key = "binance:ticker-24hr";
     let audit = eventually("it is rolled back", async || {
         let reply = gateway.put(key, r#"{"n": 1}"#).await;
@@ -231,8 +229,8 @@ async fn a_version_that_refuses_more_is_rolled_back_by_itself_and_the_reason_is_
     .await;
     assert_eq!(audit[0]["by"], "probation");
     assert!(audit[0]["note"].as_str().is_some_and(|note| note.contains("refuses 100.0 %")), "{audit:#}");
-    assert_eq!(gateway.put(key, r#"{"n": 1}"#).await.status, 200, "the old one serves");
-    assert!(report(&gateway, "codecs").await["active"]["rejections"].as_u64().is_some_and(|refused| refused > 0));
+    assert_eq!(gateway.put(key, r#"{"n": 1}"#).await.status, 200, "whoever took the key before takes it again");
+    assert!(report(&gateway, "binance").await["active"]["rejections"].as_u64().is_some_and(|refused| refused > 0));
 }
 
 #[tokio::test]
@@ -240,9 +238,13 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
     let gateway = Gateway::with().start().await;
     assert_eq!(gateway.put("market:overview", moved_to_now(&fixture("market:overview.json"))).await.status, 200);
     assert_eq!(gateway.put("market:overview", "[1").await.status, 422);
+    // What a fresh start discards is no part of what is replayed.
+    signal(&gateway, "CUSDT", 70).await;
+    load(&gateway, "aggregator", HIGHEST).await;
+    let used = step(&gateway, "aggregator/use?fresh=true").await;
     ingest(&gateway, &[50, 80, 40]).await;
     signal(&gateway, "BUSDT", 60).await;
-    eventually("it is shown", async || (score(&gateway).await == Some(40.0)).then_some(())).await;
+    eventually("it is shown", async || (score(&gateway).await == Some(80.0)).then_some(())).await;
     let dir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
     let run = |args: &[&str]| -> Output { Command::new(binary()).arg("plugin").args(args).output().expect("it runs") };
@@ -266,7 +268,8 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
         assert_eq!(said["identical"], said["calls"], "{slot}: {said:#}");
         assert!(said["calls"].as_u64().is_some_and(|calls| calls > 0), "{slot}");
     }
-    let otherwise = run(&["replay", &path("aggregator.wasm"), &path("aggregator.tape"), "--config", HIGHEST]);
+    told_whole(&path("aggregator.tape"), &used);
+    let otherwise = run(&["replay", &path("aggregator.wasm"), &path("aggregator.tape"), "--config", "{}"]);
     let said: Value = serde_json::from_slice(&otherwise.stdout).expect("JSON");
     assert_eq!(otherwise.status.code(), Some(3), "{said:#}");
     assert!(said["different"].as_u64().is_some_and(|different| different > 0), "{said:#}");
@@ -277,4 +280,24 @@ async fn a_replay_of_the_same_version_gives_the_same_bytes_and_of_another_what_i
     let wrong = run(&["replay", &path("aggregator.wasm"), &path("codecs.wasm")]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("the tape: line 1"), "{wrong:?}");
+}
+
+/// Checks what a saved tape tells of the call that brought the 80, which this version answered.
+fn told_whole(tape: &str, used: &Value) {
+    let tape = std::fs::read_to_string(tape).expect("a tape");
+    let lines: Vec<Value> = tape.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let body = |line: &Value| line["question"]["batch"][0]["body"].as_str().unwrap_or_default().to_owned();
+    let call = lines.iter().find(|line| body(line).contains(r#""confluence_score":80"#)).expect("the call");
+    assert_eq!(
+        (&call["question"]["call"], &call["answer"]),
+        (&json!("ingest"), &json!({ "rejected": [] })),
+        "{call:#}"
+    );
+    assert!(call["question"]["now"].is_u64() && call["took_us"].is_u64(), "{call:#}");
+    for field in ["plugin", "version", "generation", "sha256"] {
+        assert_eq!(call[field], used[field], "{field}: {call:#}");
+    }
+    assert_eq!(lines[0]["configs"], json!({ "2": { "dedupe": "highest" } }));
+    let published = |line: &Value| line["answer"]["published"]["analysis:signals"]["body"].as_str().map(str::to_owned);
+    assert!(lines.iter().filter_map(published).any(|body| body.contains("AUSDT")), "what was published is on it");
 }

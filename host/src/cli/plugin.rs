@@ -77,7 +77,7 @@ enum PluginCommand {
         component: PathBuf,
         /// The tape, as `tape` saved it
         tape: PathBuf,
-        /// Its configuration as JSON
+        /// Its configuration as JSON; by default the one that it had on the tape, or that of the plugin which answered last
         #[arg(long, value_name = "JSON")]
         config: Option<String>,
     },

@@ -187,7 +187,7 @@ const EXACT_AGGREGATOR: &str = r#"
 "#;
 
 /// A warmer that counts its plans, and gives the count as the reason to leave the one key that it watches. A budget of 1 traps,
-/// one of 2 never ends, and one of 3 names what is no key.
+/// one of 2 never ends, and one of 3 names what is no key; 6, 7 and 8 are answered with the errors of the contract, in order.
 const WARMER: &str = r#"
 (module
   COMMON
@@ -204,12 +204,16 @@ const WARMER: &str = r#"
   (data (i32.const 1100) "\00\00\00\00\60\04\00\00\01\00\00\00")
   (data (i32.const 1120) "\20\03\00\00\04\00\00\00\03\00\00\00\00\00\00\00\00\00\00\00\01")
   (data (i32.const 1160) "\10\08\00\00\01\00\00\00")
+  ;; An error, with the text that `init` has.
+  (data (i32.const 1200) "\01\00\00\00\00\00\00\00\e0\00\00\00\0d\00\00\00")
   (func (export "tiergate:plugin/warmer@0.1.0#plan") (param i64 i32 i32) (param $budget i32) (result i32)
     (i32.store (i32.const 3000) (i32.add (i32.load (i32.const 3000)) (i32.const 1)))
     (if (i32.eq (local.get $budget) (i32.const 1)) (then unreachable))
     (if (i32.eq (local.get $budget) (i32.const 2)) (then (loop $forever (br $forever))))
     (if (i32.eq (local.get $budget) (i32.const 3)) (then
       (i32.store (i32.const 1120) (i32.const 808)) (i32.store (i32.const 1124) (i32.const 7))))
+    (if (i32.and (i32.ge_u (local.get $budget) (i32.const 6)) (i32.le_u (local.get $budget) (i32.const 8))) (then
+      (i32.store8 (i32.const 1204) (i32.sub (local.get $budget) (i32.const 6))) (return (i32.const 1200))))
     (i32.store8 (i32.const 2064) (i32.add (i32.const 48) (i32.load (i32.const 3000))))
     (i32.const 1100))
   (export "cabi_post_tiergate:plugin/warmer@0.1.0#plan" (func $forget)))
@@ -325,25 +329,57 @@ pub(super) fn aggregator_that_traps() -> Vec<u8> {
 
 /// The aggregator that counts, and refuses every state.
 pub(super) fn aggregator_that_refuses_states() -> Vec<u8> {
-    component("aggregator-plugin", &refusing_states().replace("COMMON", COMMON))
+    component("aggregator-plugin", &refusing_states(AGGREGATOR).replace("COMMON", COMMON))
 }
 
 /// The same, of which every signal costs an instance besides.
 pub(super) fn aggregator_that_refuses_states_and_traps() -> Vec<u8> {
-    let traps = refusing_states().replace("(i32.const 88)", "(i32.const 123)");
+    let traps = refusing_states(AGGREGATOR).replace("(i32.const 88)", "(i32.const 123)");
     component("aggregator-plugin", &traps.replace("COMMON", COMMON))
 }
 
-fn refusing_states() -> String {
-    let restore = "(i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))\n\n  (func (export \"tiergate:plugin/aggregator@0.1.0#ingest\")";
-    assert!(AGGREGATOR.contains(restore), "the guest's `restore` has changed");
+fn refusing_states(guest: &str) -> String {
     // Its own is the empty one, which `load` tries.
-    let refuses = restore.replacen(
-        "(i32.const 512))",
-        "(if (result i32) (i32.eqz (i32.load (local.get 0))) (then (i32.const 512)) (else (i32.const 200))))",
-        1,
+    changed(
+        guest,
+        "(i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))",
+        "(i32.store (i32.const 3000) (i32.load (local.get 0)))
+         (if (result i32) (i32.eqz (i32.load (local.get 0))) (then (i32.const 512)) (else (i32.const 200))))",
+    )
+}
+
+/// The guest with `to` in place of `from`.
+fn changed(guest: &str, from: &str, to: &str) -> String {
+    assert_eq!(guest.matches(from).count(), 1, "the guest's {from} has changed");
+    guest.replace(from, to)
+}
+
+/// The aggregator that counts, and grows to more than three quarters of a MiB at a signal whose body begins with `X`. It cannot
+/// be saved while it has counted four.
+pub(super) fn aggregator_that_grows() -> Vec<u8> {
+    let grows = changed(
+        AGGREGATOR,
+        "(i32.const 88)) (then unreachable)",
+        "(i32.const 88)) (then (drop (memory.grow (i32.const 13))))",
     );
-    AGGREGATOR.replace(restore, &refuses)
+    let wat = changed(
+        &grows,
+        "state@0.1.0#save\") (result i32) (i32.const 600)",
+        "state@0.1.0#save\") (result i32)
+           (if (result i32) (i32.eq (i32.load (i32.const 3000)) (i32.const 4)) (then (i32.const 200)) (else (i32.const 600)))",
+    );
+    component("aggregator-plugin", &wat.replace("COMMON", COMMON))
+}
+
+/// The aggregator that counts, and takes some milliseconds for each batch.
+pub(super) fn aggregator_that_is_slow() -> Vec<u8> {
+    let ingest = "#ingest\") (param i64) (param $at i32) (param $len i32) (result i32)";
+    let slow = format!(
+        "{ingest} (local $left i32)
+           (local.set $left (i32.const 5000000))
+           (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
+    );
+    component("aggregator-plugin", &changed(AGGREGATOR, ingest, &slow).replace("COMMON", COMMON))
 }
 
 /// The aggregator that counts, and saves besides what `save`, `init` and `restore` see of time and randomness.
@@ -453,6 +489,11 @@ pub(super) fn exact_aggregator() -> Vec<u8> {
 /// The warmer that counts.
 pub(super) fn warmer() -> Vec<u8> {
     component("warmer-plugin", &WARMER.replace("COMMON", COMMON))
+}
+
+/// The warmer that counts, and refuses every state.
+pub(super) fn warmer_that_refuses_states() -> Vec<u8> {
+    component("warmer-plugin", &refusing_states(WARMER).replace("COMMON", COMMON))
 }
 
 /// `component` as a file in `dir`, to be loaded under `name`.

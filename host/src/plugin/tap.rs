@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::call::Taken;
 use super::error::{Cause, PluginError};
-use super::shadow::{Companion, Mode, Report, Runner};
+use super::shadow::{Companion, Handover, Mode, Report, Runner};
 use super::slot::{Beside, Generation, tell};
 use super::tape::{Entry, Record, Room, Tape};
 
@@ -37,6 +37,11 @@ impl<R: Runner> Tap<R> {
         if let Some(companion) = &mut *self.companion() {
             companion.seed(state);
         }
+    }
+
+    /// See [`Tape::taken_over`].
+    pub(super) fn taken_over(&self, state: &Handover) {
+        self.tape().taken_over(state);
     }
 
     /// Notes that a state was asked for and could not be had.

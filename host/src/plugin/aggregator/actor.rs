@@ -167,6 +167,7 @@ impl Actor {
         let Newcomer { life, state } = newcomer;
         let next = life.generation().clone();
         let before = std::mem::replace(&mut self.life, life);
+        self.tap.taken_over(&state);
         // A trap from here on is rebuilt by the new version from its own state.
         self.mark();
         let old = before.generation().clone();

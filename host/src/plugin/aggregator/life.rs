@@ -120,12 +120,13 @@ impl Life {
         self.checkpoint().inspect_err(unsaved).ok()
     }
 
-    /// A checkpoint of all inputs so far.
+    /// A checkpoint of all inputs so far. An instance that is worn goes with it: the next call starts another from there.
     pub(super) fn checkpoint(&mut self) -> Result<Arc<[u8]>, PluginError> {
         self.journal.try_now();
         let now = self.now;
         let saved: Arc<[u8]> = self.with(|instance| save(instance, now))?.into();
         self.journal.restart(saved.clone());
+        self.instance.take_if(|instance| instance.is_worn());
         Ok(saved)
     }
 
@@ -401,9 +402,52 @@ fn restore(instance: Instance, saved: &[u8]) -> Result<Answered<AggregatorPlugin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytesize::ByteSize;
+
     use crate::market::Signal;
     use crate::plugin::config::{Config, PluginSpec};
-    use crate::plugin::{load_aggregator, start};
+    use crate::plugin::loader::Loader;
+    use crate::plugin::{Limits, engine, guest, load_aggregator, start};
+
+    #[test]
+    fn an_instance_that_grew_goes_with_the_next_checkpoint_and_nothing_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
+        let limits = Limits { memory: ByteSize::mib(1), ..Limits::AGGREGATOR };
+        let spec = guest::spec(dir.path(), "aggregator", &guest::aggregator_that_grows());
+        let plugin = Arc::new(loader.load(&spec, &limits).unwrap());
+        let identity = plugin.identity.clone();
+        let mut life = Life::new(Arc::new(Generation { number: 1, loaded_at: Time::now(), identity, plugin }));
+        let give = |life: &mut Life, bodies: &[&'static str]| {
+            let one = |body: &&'static str| Signal {
+                seq: 1,
+                received_at: Time::default(),
+                body: Bytes::from_static(body.as_bytes()),
+            };
+            let question = Question::Ingest { now: Time::now(), batch: bodies.iter().map(one).collect() };
+            assert_eq!(life.answer(&question).1, Faults::new());
+        };
+        let count = |life: &mut Life| {
+            let view = ViewRequest { name: "count".to_owned(), limit: 1 };
+            String::from_utf8(life.compose(Time::now(), &[view], &[]).unwrap()[0].to_vec()).unwrap()
+        };
+        give(&mut life, &["{}", "{}"]);
+        life.checkpoint().unwrap();
+        assert!(life.instance.is_some(), "one that is not worn stays");
+        give(&mut life, &["X"]);
+        assert_eq!(count(&mut life), "\"3\"");
+        life.checkpoint().unwrap();
+        assert!(life.instance.is_none());
+        assert_eq!(count(&mut life), "\"3\"", "another one knows what it knew");
+        assert!(life.instance.as_ref().is_some_and(|instance| !instance.is_worn()));
+        give(&mut life, &["X"]);
+        life.checkpoint().unwrap_err();
+        assert!(life.instance.as_ref().is_some_and(Sandbox::is_worn), "without a checkpoint it stays");
+        give(&mut life, &["{}"]);
+        life.checkpoint().unwrap();
+        assert!(life.instance.is_none());
+        assert_eq!((count(&mut life), life.faults()), ("\"5\"".to_owned(), Faults::new()));
+    }
 
     #[test]
     fn the_built_in_aggregator_publishes_the_same_whether_or_not_instances_of_it_are_lost() {

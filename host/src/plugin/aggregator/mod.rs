@@ -207,6 +207,7 @@ impl std::fmt::Debug for AggregatorSlot {
 #[cfg(test)]
 mod tests {
     use super::super::loader::Loader;
+    use super::super::shadow::Handover;
     use super::super::tape::Entry;
     use super::super::{Limits, engine, guest};
     use super::*;
@@ -287,6 +288,40 @@ mod tests {
         );
         aggregator.activate(next, true, false).await.unwrap();
         assert_eq!(compose(&aggregator, 1).await.unwrap(), "\"0\"", "a fresh start, as asked for");
+    }
+
+    #[tokio::test]
+    async fn what_a_fresh_start_discards_is_not_on_the_tape_and_what_comes_back_after_it_begins_the_tape_anew() {
+        let (dir, aggregator) = aggregator();
+        let offer = |component: &[u8]| {
+            let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
+            let next = loader.load(&guest::spec(dir.path(), "aggregator", component), &Limits::AGGREGATOR).unwrap();
+            aggregator.slot().offer(next.identity.clone(), Arc::new(next))
+        };
+        // The count that the tape begins with, the calls on it, and the ways to the state of now.
+        let taped = || {
+            let entries = aggregator.tap().entries();
+            let Some(Entry::State(first)) = entries.first() else { panic!("{entries:?}") };
+            let calls = entries.iter().filter(|entry| matches!(entry, Entry::Call(_))).count();
+            (first[0], calls, aggregator.tap().record().histories().len())
+        };
+        aggregator.ingest(Time::now(), signals(1, &["{}", "{}"])).await.unwrap();
+        aggregator.activate(offer(&guest::aggregator()), true, true).await.unwrap();
+        aggregator.ingest(Time::now(), signals(3, &["{}"])).await.unwrap();
+        assert_eq!(taped(), (0, 1, 1));
+        // The one that was beside it knows what was discarded.
+        aggregator.activate(aggregator.slot().previous().unwrap(), false, false).await.unwrap();
+        assert_eq!(taped(), (3, 0, 1));
+        aggregator.activate(offer(&guest::aggregator()), true, false).await.unwrap();
+        aggregator.ingest(Time::now(), signals(4, &["{}"])).await.unwrap();
+        let activated =
+            aggregator.activate(offer(&guest::aggregator_that_refuses_states()), false, false).await.unwrap();
+        assert!(matches!(activated.state, Handover::Replayed(1, _)), "{:?}", activated.state);
+        assert_eq!(
+            compose(&aggregator, 1).await.unwrap(),
+            "\"1\"",
+            "what came since the fresh start, and nothing else"
+        );
     }
 
     #[tokio::test]

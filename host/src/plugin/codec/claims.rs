@@ -69,6 +69,11 @@ impl Claim {
     pub(in crate::plugin) fn fits(&self, key: &str) -> bool {
         if self.prefix { key.starts_with(&self.literal) } else { key == self.literal }
     }
+
+    /// Whether every key of `other` is one of its keys.
+    fn covers(&self, other: &Self) -> bool {
+        (self.prefix || !other.prefix) && self.fits(&other.literal)
+    }
 }
 
 // === impl Claims ===
@@ -91,6 +96,12 @@ impl Claims {
     /// All patterns, as the codecs wrote them.
     pub(super) fn patterns(&self) -> Vec<String> {
         self.0.iter().map(Claim::pattern).collect()
+    }
+
+    /// The patterns of which no claim of `others` takes every key.
+    pub(super) fn beyond(&self, others: &Self) -> Vec<String> {
+        let is_beyond = |claim: &&Claim| !others.0.iter().any(|other| other.covers(claim));
+        self.0.iter().filter(is_beyond).map(Claim::pattern).collect()
     }
 
     /// The claim with the longest literal part that fits `key`.
@@ -137,6 +148,25 @@ mod tests {
         assert_eq!(Claim::check_all(many(CLAIMS_MAX), 0).map(|claims| claims.len()), Ok(1_024));
         let refused = Claim::check_all(many(CLAIMS_MAX + 1), 0).unwrap_err();
         assert_eq!(refused, "it claims 1025 patterns; at most 1024 are taken");
+    }
+
+    #[test]
+    fn a_pattern_is_covered_by_itself_and_by_a_prefix_of_it() {
+        let all = |patterns: &[&str]| {
+            let mut all = Claims::default();
+            assert!(all.add(claims(patterns, 0)).is_empty());
+            all
+        };
+        let now = all(&["market:*", "market:BTC*", "market:BTC", "app"]);
+        for (afterwards, expected) in [
+            (&["*"][..], &[][..]),
+            (&["market:*", "app"], &[]),
+            (&["market:B*", "a*"], &["market:*"]),
+            // A key is not all that begin with it.
+            (&["market:BTC", "app:*"], &["market:BTC*", "market:*", "app"]),
+        ] {
+            assert_eq!(now.beyond(&all(afterwards)), expected, "{afterwards:?}");
+        }
     }
 
     #[test]

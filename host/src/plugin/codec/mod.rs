@@ -24,7 +24,7 @@ use super::error::{Cause, PluginError};
 use super::loaded::Loaded;
 use super::sandbox::{Call, Sandbox};
 use super::shadow::{Activated, Handover, Mode, Runner};
-use super::slot::{Generation, Identity, Slot, SlotStatus};
+use super::slot::{Generation, Identity, Slot, SlotStatus, tell};
 use super::tap::{AnyTap as _, Tap};
 use super::tape::Room;
 
@@ -36,6 +36,9 @@ const TEXT_BYTES_MAX: usize = 1 << 10;
 
 /// Repairs of one payload that are kept; more are summed up in one.
 const REPAIRS_MAX: usize = 256;
+
+/// Patterns of keys that an error names; more are counted.
+const PATTERNS_TOLD_MAX: usize = 8;
 
 /// What a codec may take beyond its deadline for each KiB of the payload. The built-in ones take a third of it.
 const PER_KIB: Duration = Duration::from_micros(50);
@@ -108,18 +111,27 @@ impl CodecRouter {
     }
 
     /// Lets `next` decode from now on in the slot at `position`. Decodes under way finish on the old one, which on
-    /// `probation` goes on beside the new one.
+    /// `probation` goes on beside the new one. One that leaves keys to nobody is refused, unless it comes `back`: the way back is
+    /// open whatever the version claimed that is left.
     pub(super) fn activate(
         &self,
         position: usize,
         next: &Arc<Generation<Pool>>,
+        back: bool,
         probation: bool,
     ) -> Result<Activated, PluginError> {
         let _turn = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
         let names: Vec<_> = self.slots.iter().map(|slot| slot.name().clone()).collect();
-        let mut codecs = self.routing.load().codecs.clone();
+        let now = self.routing.load_full();
+        let mut codecs = now.codecs.clone();
         codecs[position] = next.clone();
         let routing = Routing::new(codecs, &names).map_err(|mut errors| errors.swap_remove(0))?;
+        let unclaimed = now.claims.beyond(&routing.claims);
+        match told(&unclaimed) {
+            None => {}
+            Some(patterns) if back => tell!(warn, next.identity, patterns, "keys that no codec claims any more"),
+            Some(patterns) => return Err(next.identity.refused(unclaimed_by(&patterns))),
+        }
         let before = self.slots[position].active();
         self.routing.store(Arc::new(routing));
         self.slots[position].activate(next);
@@ -128,6 +140,21 @@ impl CodecRouter {
         let watched = probation && self.taps[position].watch(next, &before, reader(&before));
         Ok(Activated { state: Handover::Stateless, watched })
     }
+}
+
+/// Patterns as an error tells them; `None` if there are none.
+fn told(patterns: &[String]) -> Option<String> {
+    let shown = patterns.iter().take(PATTERNS_TOLD_MAX).map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>();
+    let more = patterns.len().saturating_sub(PATTERNS_TOLD_MAX);
+    let sum = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!shown.is_empty()).then(|| shown.join(", ") + &sum)
+}
+
+fn unclaimed_by(patterns: &str) -> String {
+    format!(
+        "with it no codec claims {patterns} any more, and requests for these keys would fail; load a version that claims them \
+         too, or name it in the configuration and restart"
+    )
 }
 
 /// What makes a companion of `generation`. It has no state to come by.
@@ -367,11 +394,17 @@ mod tests {
     use super::*;
 
     fn pool(dir: &Path, limits: &Limits, instances: usize) -> Slot<Pool> {
+        let (identity, pool) = claiming(dir, "test:*", 0, limits, instances);
+        Slot::new("mine".into(), identity, pool)
+    }
+
+    /// A codec of the keys of `pattern`, at this place among the codecs.
+    fn claiming(dir: &Path, pattern: &str, at: usize, limits: &Limits, instances: usize) -> (Arc<Identity>, Arc<Pool>) {
         let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.join("code")).unwrap();
-        let codec = loader.load(&guest::spec(dir, "mine", &guest::codec("test:*")), limits).unwrap();
+        let codec = loader.load(&guest::spec(dir, "mine", &guest::codec(pattern)), limits).unwrap();
         let identity = codec.identity.clone();
         let config = Config { codec_instances: instances.try_into().unwrap(), ..Config::default() };
-        Slot::new("mine".into(), identity, Arc::new(super::pool(codec, 0, &config).unwrap()))
+        (identity, Arc::new(super::pool(codec, at, &config).unwrap()))
     }
 
     fn router(dir: &Path) -> CodecRouter {
@@ -459,6 +492,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let answer = router(dir.path()).decode(&Key::new("other").unwrap(), &Bytes::from_static(b"{}"), 0);
         assert!(matches!(answer, Err(DecodeError::Rejected(rejection)) if rejection.code == "unclaimed-key"));
+    }
+
+    #[test]
+    fn a_version_that_leaves_keys_to_no_codec_is_not_used_and_the_way_back_from_one_that_claims_more_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let claiming = |pattern: &str, at| claiming(dir.path(), pattern, at, &Limits::CODEC, 1);
+        let slots = ["all:*", "test:*"].into_iter().enumerate().map(|(at, pattern)| {
+            let (identity, pool) = claiming(pattern, at);
+            Slot::new(pattern.into(), identity, pool)
+        });
+        let router = CodecRouter::new(slots.collect(), 1 << 20).unwrap();
+        let activate = |at: usize, pattern: &str, back| {
+            let (identity, pool) = claiming(pattern, at);
+            let next = router.slots[at].offer(identity, pool);
+            router.activate(at, &next, back, false).map_err(|error| error.to_string())
+        };
+        let refused = activate(1, "test:key", false).unwrap_err();
+        assert!(refused.contains("no codec claims `test:*` any more") && refused.contains("restart"), "{refused}");
+        assert_eq!((router.slots[1].active().number, failure_free(&router)), (1, true), "the active one goes on");
+        activate(1, "t*", false).unwrap();
+        activate(0, "tes*", false).unwrap_err();
+        activate(1, "*", false).unwrap();
+        // What it claimed is another codec's now.
+        activate(0, "tes*", false).unwrap();
+        assert!(failure_free(&router));
+        activate(1, "t*", true).unwrap();
+        assert_eq!(router.claims(), ["tes*", "t*"]);
     }
 
     #[test]

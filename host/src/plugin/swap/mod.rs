@@ -11,13 +11,14 @@
 //!
 //! | step | what may fail | what then |
 //! | --- | --- | --- |
-//! | `load` | too large, not the pinned digest, not signed by a trusted key, no component, does not compile, foreign imports, wrong world, refuses its configuration, other claims or inputs | it is refused with the reason; nothing changes |
+//! | `load` | too large, not the pinned digest, not signed by a trusted key, no component, does not compile, foreign imports, wrong world, refuses its configuration, other inputs | it is refused with the reason; nothing changes |
 //! | `shadow` | no candidate, or the slot is on probation | it is refused; nothing changes |
 //! | `shadow` | the candidate traps, is slow, or refuses the state | it is in the report; nobody else notices |
 //! | `use`, `rollback` | `save` fails, or the new version refuses the state | an earlier state and the recorded inputs since are replayed into it; where the tape does not reach back, the active one goes on, and `fresh` starts without state |
 //! | `use`, `rollback` | it fails at a recorded input that the version before took, or more comes in while it is prepared than is kept for it | the active one goes on |
 //! | `use`, `rollback` | it claims what another codec claims | the active one goes on |
 //! | `use` | there is no thread for the version before to go on beside it | it is done, and the answer says that there is no probation |
+//! | `use` | no codec would claim keys any more that one claims now | the active one goes on; a `rollback` is done all the same, and the log names the keys |
 //! | probation | it crosses a bound | the version before, which was fed all along, serves again, and loses nothing |
 //! | probation | the version before does not take over | it is tried again, and told when the reason is another, until it does or somebody decides otherwise |
 //! | any | two at once | one waits for the other; for what a `load` compiles and checks only another `load` waits |
@@ -186,7 +187,7 @@ impl Operator {
     ///
     /// # Errors
     ///
-    /// When there is none, or it does not take over; the active one goes on.
+    /// When there is none, or it does not take over, or it leaves keys to no codec; the active one goes on.
     pub async fn use_candidate(
         self: &Arc<Self>,
         slot: &str,
@@ -282,7 +283,7 @@ impl Operator {
         }
         if let Some((at, slot)) = codecs.slot(name) {
             let next = next(slot, back).ok_or_else(none)?;
-            return codecs.activate(at, &next, probation).map_err(refused);
+            return codecs.activate(at, &next, back, probation).map_err(refused);
         }
         if **aggregator.slot().name() == *name {
             let next = next(aggregator.slot(), back).ok_or_else(none)?;
@@ -416,11 +417,13 @@ mod tests {
 
     use super::*;
     use crate::market::{Aggregator as _, Signal, ViewRequest};
-    use crate::plugin::bindings::AggregatorPlugin;
+    use crate::plugin::bindings::{AggregatorPlugin, WarmerPlugin};
     use crate::plugin::config::Probation;
+    use crate::plugin::warmer::Policy;
     use crate::plugin::{Limits, guest};
     use crate::record::Time;
     use crate::telemetry::audit::Entry;
+    use crate::warm::Warmer as _;
 
     /// An operator over the aggregator that counts.
     pub(super) fn operator() -> (tempfile::TempDir, Arc<Operator>) {
@@ -491,6 +494,46 @@ mod tests {
         assert_eq!(ingest(&operator, 4, "{}").await, 0);
         let report = operator.report("aggregator").unwrap();
         assert!(report.active.faults["trap"] > 3 && report.other.faults.is_empty(), "{report:?}");
+    }
+
+    /// Does this over and over until probation rolls back; answers what is written of that.
+    async fn rolled_back(operator: &Operator, meanwhile: impl AsyncFn()) -> String {
+        let rolled_back = async {
+            while last_step(operator).await.step != "rollback" {
+                meanwhile().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), rolled_back).await.expect("it is rolled back");
+        let Entry { by, note, .. } = last_step(operator).await;
+        assert_eq!(by, PROBATION);
+        note.expect("a reason")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_version_that_is_slow_is_rolled_back_by_itself() {
+        let (dir, operator) = operator();
+        offer(&operator, &dir, &guest::aggregator_that_is_slow());
+        operator.use_candidate("aggregator", false, "test").await.unwrap();
+        let why = rolled_back(&operator, async || assert_eq!(ingest(&operator, 1, "{}").await, 0)).await;
+        assert!(why.contains("us where the version before took") && why.contains("went on beside"), "{why}");
+        assert_eq!(operator.status_of("aggregator").unwrap().generation, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_warmer_that_traps_is_rolled_back_by_itself() {
+        let (dir, operator) = operator();
+        let spec = guest::spec(dir.path(), "next", &guest::warmer());
+        let loaded = operator.loader.load::<WarmerPlugin>(&spec, &Limits::WARMER).unwrap();
+        let warmer = &operator.plugins().warmer;
+        warmer.slot().offer(loaded.identity.clone(), Arc::new(Policy::new(loaded).unwrap()));
+        operator.use_candidate("warmer", false, "test").await.unwrap();
+        // With this budget that one traps.
+        let plan = async || warmer.plan(Time::now(), Vec::new(), 1).await;
+        plan().await.unwrap_err();
+        let why = rolled_back(&operator, async || drop(plan().await)).await;
+        assert!(why.contains("faults (") && why.contains("trap") && why.contains("went on beside"), "{why}");
+        assert_eq!(operator.status_of("warmer").unwrap().generation, 1);
+        plan().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

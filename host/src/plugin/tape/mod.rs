@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub use replay::{Otherwise, Replay, ReplayError, replay};
 
 use super::call::{Answer, Question, Taken};
+use super::shadow::Handover;
 
 /// Bytes of the calls that are kept for a version that is being prepared. They are mostly bytes that the gateway holds anyway.
 const KEPT_BYTES_MAX: usize = 32 << 20;
@@ -35,6 +36,8 @@ pub(super) struct Tape {
     stateful: bool,
     /// Whether the first call on the tape is the first that the plugin was asked.
     from_start: bool,
+    /// Whether the version that took over last began without state: the one before it knows more than the tape holds.
+    begun_fresh: bool,
     /// Calls that change the state, from where they were asked for.
     kept: Option<Kept>,
 }
@@ -84,7 +87,15 @@ impl Entry {
 
 impl Tape {
     pub(super) fn new(bytes_max: usize, stateful: bool) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, bytes_max, stateful, from_start: true, kept: None }
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            stateful,
+            from_start: true,
+            begun_fresh: false,
+            kept: None,
+        }
     }
 
     /// Adds a call. A state that is asked for must be one that holds this call too.
@@ -103,6 +114,17 @@ impl Tape {
         self.add(Entry::State(state));
         if self.forget() == Room::NeedsState {
             self.cut();
+        }
+    }
+
+    /// Notes that another version takes the next call, with the state that it came by like this. Where the calls so far have not
+    /// led to that state, the tape begins anew: with a fresh start, and with the way back from one.
+    pub(super) fn taken_over(&mut self, state: &Handover) {
+        let came_back = *state == Handover::Kept && self.begun_fresh;
+        self.begun_fresh = *state == Handover::Fresh;
+        if self.begun_fresh || came_back {
+            self.from_start = false;
+            self.clear();
         }
     }
 
@@ -263,6 +285,28 @@ mod tests {
         assert_eq!(tape.push(call(6)), Room::Enough);
         let ways: Vec<_> = tape.record().histories().iter().map(seqs).collect();
         assert_eq!(ways, [vec![6], vec![5, 6]], "the shortest way first");
+    }
+
+    #[test]
+    fn a_fresh_start_and_the_way_back_from_it_begin_the_tape_anew_and_no_other_way_to_a_state_does() {
+        let mut tape = Tape::new(1 << 20, true);
+        let mut take_over = |state: Handover, by: u8| {
+            tape.taken_over(&state);
+            tape.state(Arc::from([by]));
+            assert_eq!(tape.push(call(by.into())), Room::Enough);
+            let Some(Entry::State(first)) = tape.entries().into_iter().next() else { panic!("no state") };
+            (first[0], tape.record().histories().len())
+        };
+        for (state, by, expected) in [
+            (Handover::Fresh, 1, (1, 1)),
+            (Handover::Restored, 2, (1, 2)),
+            (Handover::Kept, 3, (1, 3)),
+            (Handover::Fresh, 4, (4, 1)),
+            (Handover::Kept, 5, (5, 1)),
+            (Handover::Kept, 6, (5, 2)),
+        ] {
+            assert_eq!(take_over(state, by), expected, "{by}");
+        }
     }
 
     #[test]

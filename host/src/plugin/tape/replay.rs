@@ -12,6 +12,7 @@ use crate::plugin::bindings::{AggregatorPlugin, CodecPlugin, WarmerPlugin, World
 use crate::plugin::call::{Faults, Question};
 use crate::plugin::config::{Config, PluginSpec};
 use crate::plugin::error::PluginError;
+use crate::plugin::loader::Loader;
 use crate::plugin::shadow::{Difference, Runner, values};
 use crate::plugin::slot::{Generation, Identity};
 use crate::plugin::{aggregator, codec, load_aggregator, load_codec, load_warmer, start, warmer};
@@ -80,13 +81,15 @@ pub enum ReplayError {
     Engine(String),
 }
 
-/// Asks the plugin that `spec` names what the tape's was asked. Native code is kept in `cache_dir`.
+/// Asks the plugin that `spec` names what the tape's was asked, with the tape's configuration if it names none. Native code is
+/// kept in `cache_dir`.
 ///
 /// # Errors
 ///
 /// When the tape or the plugin cannot be read.
 pub fn replay(spec: &PluginSpec, tape: &[u8], cache_dir: &Path) -> Result<Replay, ReplayError> {
     let recorded = file::read(tape).map_err(ReplayError::Tape)?;
+    let spec = &configured(spec, &recorded);
     let config = Config::default();
     let loader = start(&config, cache_dir).map_err(|error| ReplayError::Engine(format!("{error:#}")))?;
     match &*recorded.world {
@@ -104,6 +107,16 @@ pub fn replay(spec: &PluginSpec, tape: &[u8], cache_dir: &Path) -> Result<Replay
         }
         other => Err(ReplayError::Tape(format!("line 1: there is no world `{}`", other.escape_default()))),
     }
+}
+
+/// `spec`, with the tape's configuration if it names none.
+fn configured(spec: &PluginSpec, recorded: &Recorded) -> PluginSpec {
+    if !spec.config.is_null() {
+        return spec.clone();
+    }
+    // What cannot be read is told of when it is loaded.
+    let sha256 = Loader::digest(spec).ok();
+    PluginSpec { config: recorded.config(sha256.as_deref()), ..spec.clone() }
 }
 
 fn generation<P>(identity: &Arc<Identity>, plugin: Arc<P>) -> Arc<Generation<P>> {
@@ -124,7 +137,7 @@ fn run<R: Runner>(recorded: Recorded, identity: &Identity, mut runner: R) -> Rep
                     replay.refused_state = replay.refused_state.or(seeded.err().map(|error| error.to_string()));
                 }
             }
-            Line::Call { question, answer } => {
+            Line::Call { question, answer, .. } => {
                 replay.calls += 1;
                 if !in_step {
                     replay.skipped += 1;

@@ -137,6 +137,7 @@ impl WarmerSlot {
         let saved = planner.save(Time::now())?;
         let before = std::mem::replace(&mut running.planner, planner);
         running.plans = 0;
+        self.tap.taken_over(&state);
         self.tap.state(&saved);
         self.tap.dismiss(&|_| true);
         self.slot.activate(next);
@@ -308,18 +309,23 @@ impl std::fmt::Debug for WarmerSlot {
 #[cfg(test)]
 mod tests {
     use super::super::loader::Loader;
+    use super::super::tape::Entry;
     use super::super::{Limits, engine, guest};
     use super::*;
     use crate::warm::Step;
 
     fn warmer() -> (tempfile::TempDir, WarmerSlot) {
         let dir = tempfile::tempdir().unwrap();
-        let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
-        let loaded = loader.load(&guest::spec(dir.path(), "warmer", &guest::warmer()), &Limits::WARMER).unwrap();
-        let (identity, policy) = (loaded.identity.clone(), Policy::new(loaded).unwrap());
+        let (identity, policy) = load(&dir, &guest::warmer());
         assert_eq!(policy.watches, [Key::new("good").unwrap()]);
-        let slot = Slot::new("warmer".into(), identity, Arc::new(policy));
+        let slot = Slot::new("warmer".into(), identity, policy);
         (dir, WarmerSlot::new(slot, 1 << 20))
+    }
+
+    fn load(dir: &tempfile::TempDir, component: &[u8]) -> (Arc<Identity>, Arc<Policy>) {
+        let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
+        let loaded = loader.load(&guest::spec(dir.path(), "warmer", component), &Limits::WARMER).unwrap();
+        (loaded.identity.clone(), Arc::new(Policy::new(loaded).unwrap()))
     }
 
     async fn plan(warmer: &WarmerSlot, budget: u32) -> Result<Action, String> {
@@ -342,5 +348,81 @@ mod tests {
             assert!(error.starts_with(&format!("plugin test-plugin 1.2.3: {expected}")), "{error}");
         }
         assert_eq!(plan(&warmer, 9).await.unwrap().reason, "3", "what failed is forgotten, what was saved is not");
+    }
+
+    #[tokio::test]
+    async fn an_answer_internal_throws_the_instance_away_and_the_other_errors_keep_it() {
+        let (_dir, warmer) = warmer();
+        assert_eq!(plan(&warmer, 9).await.unwrap().reason, "1");
+        for (budget, expected, then) in [
+            (6, "invalid input in plan: unknown field", "3"),
+            (7, "not supported in plan: unknown field", "5"),
+            // Another one takes over, with the state after the last plan.
+            (8, "internal error in plan: unknown field", "6"),
+        ] {
+            assert_eq!(plan(&warmer, budget).await.unwrap_err(), format!("plugin test-plugin 1.2.3: {expected}"));
+            assert_eq!(
+                plan(&warmer, 9).await.unwrap().reason,
+                then,
+                "{expected}: whether it knows the plan that failed"
+            );
+        }
+    }
+
+    fn offer(warmer: &WarmerSlot, dir: &tempfile::TempDir, component: &[u8]) -> Arc<Generation<Policy>> {
+        let (identity, policy) = load(dir, component);
+        warmer.slot().offer(identity, policy)
+    }
+
+    #[tokio::test]
+    async fn a_swap_hands_the_state_over_and_the_way_back_takes_along_what_came_meanwhile() {
+        let (dir, warmer) = warmer();
+        assert_eq!(plan(&warmer, 9).await.unwrap().reason, "1");
+        let activated = warmer.activate(&offer(&warmer, &dir, &guest::warmer()), false, true).unwrap();
+        assert_eq!(activated, Activated { state: Handover::Restored, watched: true });
+        assert_eq!(plan(&warmer, 9).await.unwrap().reason, "2");
+        // A trap of the new one is made up for by what it was handed, and what it planned since.
+        plan(&warmer, 1).await.unwrap_err();
+        assert_eq!((plan(&warmer, 9).await.unwrap().reason.as_str(), warmer.slot().active().number), ("3", 2));
+        let activated = warmer.activate(&warmer.slot().previous().unwrap(), false, false).unwrap();
+        assert_eq!(activated, Activated { state: Handover::Kept, watched: false });
+        assert_eq!((plan(&warmer, 9).await.unwrap().reason.as_str(), warmer.slot().active().number), ("4", 1));
+    }
+
+    #[tokio::test]
+    async fn a_version_that_refuses_the_state_is_given_the_recorded_plans() {
+        let (dir, warmer) = warmer();
+        for _ in 1..=3 {
+            plan(&warmer, 9).await.unwrap();
+        }
+        let next = offer(&warmer, &dir, &guest::warmer_that_refuses_states());
+        let activated = warmer.activate(&next, false, false).unwrap();
+        assert!(matches!(activated.state, Handover::Replayed(3, _)), "{:?}", activated.state);
+        assert_eq!(plan(&warmer, 9).await.unwrap().reason, "4");
+    }
+
+    #[tokio::test]
+    async fn what_a_fresh_start_discards_is_not_on_the_tape_and_what_comes_back_after_it_begins_the_tape_anew() {
+        let (dir, warmer) = warmer();
+        // The count that the tape begins with, the plans on it, and the ways to the state of now.
+        let taped = || {
+            let entries = warmer.tap().entries();
+            let Some(Entry::State(first)) = entries.first() else { panic!("{entries:?}") };
+            let plans = entries.iter().filter(|entry| matches!(entry, Entry::Call(_))).count();
+            (first[0], plans, warmer.tap().record().histories().len())
+        };
+        plan(&warmer, 9).await.unwrap();
+        warmer.activate(&offer(&warmer, &dir, &guest::warmer()), true, true).unwrap();
+        assert_eq!(plan(&warmer, 9).await.unwrap().reason, "1");
+        assert_eq!(taped(), (0, 1, 1));
+        // The one that was beside it knows what was discarded.
+        warmer.activate(&warmer.slot().previous().unwrap(), false, false).unwrap();
+        assert_eq!(taped(), (2, 0, 1));
+        warmer.activate(&offer(&warmer, &dir, &guest::warmer()), true, false).unwrap();
+        plan(&warmer, 9).await.unwrap();
+        let next = offer(&warmer, &dir, &guest::warmer_that_refuses_states());
+        let activated = warmer.activate(&next, false, false).unwrap();
+        assert!(matches!(activated.state, Handover::Replayed(1, _)), "{:?}", activated.state);
+        assert_eq!(plan(&warmer, 9).await.unwrap().reason, "2", "what came since the fresh start, and nothing else");
     }
 }

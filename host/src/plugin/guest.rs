@@ -340,35 +340,26 @@ pub(super) fn aggregator_that_refuses_states_and_traps() -> Vec<u8> {
 
 fn refusing_states(guest: &str) -> String {
     // Its own is the empty one, which `load` tries.
-    changed(
-        guest,
+    let refuses = [(
         "(i32.store (i32.const 3000) (i32.load (local.get 0))) (i32.const 512))",
         "(i32.store (i32.const 3000) (i32.load (local.get 0)))
          (if (result i32) (i32.eqz (i32.load (local.get 0))) (then (i32.const 512)) (else (i32.const 200))))",
-    )
-}
-
-/// The guest with `to` in place of `from`.
-fn changed(guest: &str, from: &str, to: &str) -> String {
-    assert_eq!(guest.matches(from).count(), 1, "the guest's {from} has changed");
-    guest.replace(from, to)
+    )];
+    changed(guest.to_owned(), &refuses)
 }
 
 /// The aggregator that counts, and grows to more than three quarters of a MiB at a signal whose body begins with `X`. It cannot
 /// be saved while it has counted four.
 pub(super) fn aggregator_that_grows() -> Vec<u8> {
-    let grows = changed(
-        AGGREGATOR,
-        "(i32.const 88)) (then unreachable)",
-        "(i32.const 88)) (then (drop (memory.grow (i32.const 13))))",
-    );
-    let wat = changed(
-        &grows,
-        "state@0.1.0#save\") (result i32) (i32.const 600)",
-        "state@0.1.0#save\") (result i32)
+    let changes = [
+        ("(i32.const 88)) (then unreachable)", "(i32.const 88)) (then (drop (memory.grow (i32.const 13))))"),
+        (
+            "state@0.1.0#save\") (result i32) (i32.const 600)",
+            "state@0.1.0#save\") (result i32)
            (if (result i32) (i32.eq (i32.load (i32.const 3000)) (i32.const 4)) (then (i32.const 200)) (else (i32.const 600)))",
-    );
-    component("aggregator-plugin", &wat.replace("COMMON", COMMON))
+        ),
+    ];
+    component("aggregator-plugin", &changed(AGGREGATOR.replace("COMMON", COMMON), &changes))
 }
 
 /// The aggregator that counts, and takes some milliseconds for each batch.
@@ -379,7 +370,7 @@ pub(super) fn aggregator_that_is_slow() -> Vec<u8> {
            (local.set $left (i32.const 5000000))
            (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
     );
-    component("aggregator-plugin", &changed(AGGREGATOR, ingest, &slow).replace("COMMON", COMMON))
+    component("aggregator-plugin", &changed(AGGREGATOR.replace("COMMON", COMMON), &[(ingest, slow.as_str())]))
 }
 
 /// The aggregator that counts, and saves besides what `save`, `init` and `restore` see of time and randomness.

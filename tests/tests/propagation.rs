@@ -395,8 +395,12 @@ async fn b25_b27_an_event_of_the_bridge_is_a_hint_and_never_a_write() {
     in_mode(&gateway, "normal").await;
     let mut to_memcached = PlainMemcached::connect(memcached.port()).await;
     let mut to_redis = PlainRedis::connect(redis.port()).await;
-    let (sets, recorded) = (to_memcached.stat("cmd_set").await, fixture("bridge/pubsub_events.jsonl"));
-    let event = String::from_utf8(recorded).expect("text").lines().next().expect("an event").to_owned();
+    let event = String::from_utf8(fixture("bridge/pubsub_events.jsonl"))
+        .expect("text")
+        .lines()
+        .next()
+        .expect("an event")
+        .to_owned();
     to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
     eventually("the event is heard", async || {
         (gateway.metric("tiergate_hints_total", &["redis"]).await >= 1.0).then_some(())
@@ -410,13 +414,37 @@ async fn b25_b27_an_event_of_the_bridge_is_a_hint_and_never_a_write() {
     to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
     eventually("the copy is read", async || (read(&gateway, "market:overview").await.status == 200).then_some(()))
         .await;
+    // In memcached, too, of which no event tells.
+    let signals = moved_to_now(&fixture("analysis:signals.json"));
+    to_memcached.set("vt_shared:analysis:signals", &signals, 0, 300).await;
+    eventually("that copy is read", async || (read(&gateway, "analysis:signals").await.status == 200).then_some(()))
+        .await;
     for nonsense in ["", "{", "[]", "{\"key\": 1}", "{\"key\": \"no key\"}"] {
         to_redis.command(&["PUBLISH", "vt_shared:events", nonsense]).await;
+    }
+    // Nor does another look, at one that it was told of and at one that it knows, write what it read.
+    let heard = gateway.metric("tiergate_hints_total", &["redis"]).await;
+    to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
+    eventually("the last event is heard", async || {
+        (gateway.metric("tiergate_hints_total", &["redis"]).await > heard).then_some(())
+    })
+    .await;
+    let looks = async || gateway.metric("tiergate_tier_reads_total", &["memcached", "look"]).await;
+    let looked = looks().await;
+    eventually("both are looked at again", async || {
+        for key in ["market:overview", "analysis:signals"] {
+            assert_eq!(read(&gateway, key).await.status, 200, "{key}");
+        }
+        (looks().await >= looked + 4.0).then_some(())
+    })
+    .await;
+    for key in ["market:overview", "analysis:signals"] {
+        assert_eq!((to_memcached.get(key).await, to_redis.get(key).await), (None, None), "{key}");
     }
     // A plain value counts more than the copy that is older.
     let plain = moved_to_now(&fixture("market:overview.json"));
     to_redis.setex("market:overview", &plain, 300).await;
     reads(&gateway, "market:overview", &String::from_utf8(plain).expect("text")).await;
     assert_eq!(to_redis.get("vt_shared:market:overview").await, Some(copy));
-    assert!(to_memcached.stat("cmd_set").await <= sets + 1, "the plain value may be promoted, and nothing else");
+    assert_eq!(to_memcached.get("vt_shared:analysis:signals").await, Some((0, signals)));
 }

@@ -1,6 +1,6 @@
 //! [`Finding`]: one thing that is wrong, or not as one would have it: what, where, by what that is known, and what to do.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -205,10 +205,18 @@ impl Code {
 }
 
 impl fmt::Display for Finding {
-    /// One line.
+    /// One line, which changes nothing of the terminal that shows it: some of it are words of others.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, code, place, what, evidence, fix } = self;
-        write!(f, "{:<8} {code}: {place} {what} ({}); {fix}", severity.as_str(), evidence.replace('\n', " "))
+        let told = format!("{:<8} {code}: {place} {what} ({}); {fix}", severity.as_str(), evidence.replace('\n', " "));
+        for character in told.chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -226,5 +234,8 @@ mod tests {
         let line = Code::PayloadNotFinite.at(place, "at $.price:\nNaN").to_string();
         assert_eq!(line.lines().count(), 1);
         assert!(line.starts_with("warning  payload-not-finite: market:overview in memcached is written by"), "{line}");
+        let line = Code::TierRefuses.at(Place::tier("redis"), "é: \u{1b}[2J\r\u{7}\u{9b}1m").to_string();
+        assert!(line.contains("(é: \\u{1b}[2J\\r\\u{7}\\u{9b}1m); "), "{line}");
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 }

@@ -121,6 +121,24 @@ async fn gateways_that_share_their_stores_see_each_others_canaries_and_others_do
     })
     .await;
     assert_eq!(together["gateways"].as_array().map(Vec::len), Some(2));
+    assert_eq!(named(&together, "gateway-not-asked"), [&Value::Null; 0]);
+    // Where one is asked alone, the other is known by its heartbeats.
+    let other = look(&b).await["gateway"].as_str().expect("a name").to_owned();
+    let text = eventually("the other one is known", async || {
+        let (_, text) = a.command(&["doctor"]).await;
+        text.contains("gateway-not-asked").then_some(text)
+    })
+    .await;
+    assert!(
+        text.contains(&format!("note     gateway-not-asked: gateway {other} is known by its heartbeats")),
+        "{text}"
+    );
+    assert!(text.contains("1 gateways answered, with 2 tiers, and 1 known ones did not"), "{text}");
+    assert_eq!(look(&a).await["neighbours"][0]["name"], json!(other));
+    // The token of one gateway is none of another.
+    let at_b = format!("http://{}", b.admin);
+    let (code, text) = a.command(&["doctor", "--admin", &at_b]).await;
+    assert!(code == Some(1) && text.contains(&format!("gateway-refused: gateway {at_b} ")), "{text}");
     // Each of two does not see the third, nor that one them.
     let told = eventually("the third is apart", async || {
         let (code, told) = doctor(&[&a, &b, &apart]).await;

@@ -150,6 +150,13 @@ impl PlainRedis {
         let () = command.arg("SET").arg(name).arg(value).query_async(&mut self.connection).await.expect("CONFIG SET");
     }
 
+    /// `ACL SETUSER`: what every client may do from now on, such as `-xread`.
+    pub async fn allow(&mut self, rule: &str) {
+        let mut command = redis::cmd("ACL");
+        command.arg(&["SETUSER", "default", rule]);
+        let () = command.query_async(&mut self.connection).await.expect("ACL SETUSER");
+    }
+
     /// `DEL`.
     pub async fn del(&mut self, key: &str) {
         let () = self.connection.del(key).await.expect("DEL");

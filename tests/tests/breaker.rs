@@ -1,7 +1,7 @@
 //! Circuit breakers: a store that does not answer is asked by probes alone, and nobody waits for it.
 
 use serde_json::Value;
-use tiergate_tests::{Gateway, Memcached, Reply, eventually};
+use tiergate_tests::{Gateway, Memcached, Reply, eventually, now_seconds};
 
 /// What the admin listener tells of one of memcached's breakers.
 async fn breaker(gateway: &Gateway, side: &str) -> Value {
@@ -89,7 +89,14 @@ async fn misses_refusals_rejections_and_junk_never_open_a_breaker() {
         foreign.set(&format!("market:overview:{n}"), b"\x80\x04]", 1, 60).await;
         gateway.get(&format!("/api/cache/market:overview:{n}")).await;
         assert_eq!(gateway.put("large", large.clone()).await.outcome("memcached"), "rejected");
-        gateway.put("old", format!("{{\"timestamp\": {}}}", 1_700_000_000 - n)).await;
+        // Memory knows nothing of what is there, so that it is the store that does not take it.
+        let held = format!("held:{n}");
+        let at = |seconds: f64| format!("{{\"timestamp\": {}}}", now_seconds() - seconds);
+        foreign.set(&held, at(0.0).as_bytes(), 0, 60).await;
+        assert_eq!(gateway.put(&held, at(60.0)).await.outcome("memcached"), "superseded");
+        foreign.set(&format!("real:{n}"), at(0.0).as_bytes(), 0, 60).await;
+        let placeholder = gateway.put(&format!("real:{n}"), "{\"status\": \"warming\"}").await;
+        assert_eq!(placeholder.outcome("memcached"), "refused", "{}", placeholder.text());
     }
     for side in ["read", "write"] {
         let breaker = breaker(&gateway, side).await;

@@ -121,6 +121,24 @@ async fn gateways_that_share_their_stores_see_each_others_canaries_and_others_do
     })
     .await;
     assert_eq!(together["gateways"].as_array().map(Vec::len), Some(2));
+    assert_eq!(named(&together, "gateway-not-asked"), [&Value::Null; 0]);
+    // Where one is asked alone, the other is known by its heartbeats.
+    let other = look(&b).await["gateway"].as_str().expect("a name").to_owned();
+    let text = eventually("the other one is known", async || {
+        let (_, text) = a.command(&["doctor"]).await;
+        text.contains("gateway-not-asked").then_some(text)
+    })
+    .await;
+    assert!(
+        text.contains(&format!("note     gateway-not-asked: gateway {other} is known by its heartbeats")),
+        "{text}"
+    );
+    assert!(text.contains("1 gateways answered, with 2 tiers, and 1 known ones did not"), "{text}");
+    assert_eq!(look(&a).await["neighbours"][0]["name"], json!(other));
+    // The token of one gateway is none of another.
+    let at_b = format!("http://{}", b.admin);
+    let (code, text) = a.command(&["doctor", "--admin", &at_b]).await;
+    assert!(code == Some(1) && text.contains(&format!("gateway-refused: gateway {at_b} ")), "{text}");
     // Each of two does not see the third, nor that one them.
     let told = eventually("the third is apart", async || {
         let (code, told) = doctor(&[&a, &b, &apart]).await;
@@ -179,9 +197,18 @@ async fn a_tier_that_keeps_an_older_value_than_the_others_is_found_until_it_take
         found.len() == 1 && found[0]["where"] == json!({ "key": "analysis:signals", "tier": "redis" }),
         "{report:#}"
     );
+    for (code, evidence) in [("lane-waiting", "`analysis:signals`"), ("write-not-verified", "NOREPLICAS")] {
+        let found = named(&report, code);
+        assert!(found.len() == 1 && found[0]["where"] == json!({ "tier": "redis" }), "{code} in {report:#}");
+        assert!(found[0]["evidence"].as_str().is_some_and(|text| text.contains(evidence)), "{code} in {report:#}");
+    }
     all.to_redis.set_config("min-replicas-to-write", "0").await;
     eventually("it has the newer one", async || {
-        named(&look(&all.gateway).await, "tiers-apart").is_empty().then_some(())
+        let report = look(&all.gateway).await;
+        ["tiers-apart", "lane-waiting", "write-not-verified"]
+            .iter()
+            .all(|code| named(&report, code).is_empty())
+            .then_some(())
     })
     .await;
 }
@@ -225,11 +252,33 @@ async fn what_could_not_be_looked_at_is_a_finding_and_a_wrong_question_is_told()
     let gateway = Gateway::with().tier(redis.url()).without_tasks().start().await;
     let report = look(&gateway).await;
     assert_eq!(named(&report, "document-missing")[0]["where"], json!({ "key": "analysis:signals" }), "{report:#}");
+    let mut operator = PlainRedis::connect(redis.port()).await;
+    operator.allow("-info").await;
+    let report = look(&gateway).await;
+    let refuses = named(&report, "tier-refuses");
+    assert!(refuses.len() == 1 && refuses[0]["where"] == json!({ "tier": "redis" }), "{report:#}");
+    assert!(refuses[0]["evidence"].as_str().is_some_and(|text| text.contains("no permissions")), "{report:#}");
+    operator.allow("+info").await;
     redis.freeze();
     let report = look(&gateway).await;
     assert_eq!(named(&report, "tier-silent")[0]["where"], json!({ "tier": "redis" }), "{report:#}");
     assert_eq!(named(&report, "check-not-done").len(), 1, "{report:#}");
+    eventually("nobody waits for it", async || {
+        let report = look(&gateway).await;
+        let open = named(&report, "breaker-open");
+        assert!(open.iter().all(|finding| finding["where"] == json!({ "tier": "redis" })), "{report:#}");
+        (!open.is_empty()).then_some(())
+    })
+    .await;
     redis.thaw();
+    eventually("it is asked again", async || {
+        let report = look(&gateway).await;
+        ["breaker-open", "tier-silent", "changes-missed"]
+            .iter()
+            .all(|code| named(&report, code).is_empty())
+            .then_some(())
+    })
+    .await;
     for (path, status) in [("/canary/..%2f", 400), ("/canary/", 400), ("/cure", 404)] {
         assert_eq!(gateway.admin_get(&format!("/api/admin/doctor{path}")).await.status, status, "{path}");
     }
@@ -246,9 +295,12 @@ async fn a_server_without_room_and_a_full_lane_are_found() {
     let mut gateway = Gateway::with().tier(redis.url()).config(&limits).start().await;
     fed(&gateway).await;
     let mut foreign = PlainRedis::connect(redis.port()).await;
-    foreign.set_config("maxmemory", "1100kb").await;
+    assert_eq!(named(&look(&gateway).await, "tier-full"), [&Value::Null; 0]);
+    foreign.set_config("maxmemory", "1").await;
     let report = look(&gateway).await;
-    assert!(!named(&report, "tier-full").is_empty() || !named(&report, "tier-nearly-full").is_empty(), "{report:#}");
+    let full = named(&report, "tier-full");
+    assert!(full.len() == 1 && full[0]["where"] == json!({ "tier": "redis" }), "{report:#}");
+    assert_eq!(named(&report, "tier-nearly-full").len(), 1, "{report:#}");
     foreign.set_config("maxmemory", "0").await;
     redis.freeze();
     let reply = gateway.put("k", "1").await;

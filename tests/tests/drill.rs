@@ -47,6 +47,9 @@ struct Expected {
     evidence: String,
 }
 
+/// What the doctor did not say before the fault began, so that it says it because of the fault.
+struct News(Expected);
+
 /// One line of the table.
 struct Row {
     fault: &'static str,
@@ -124,18 +127,30 @@ impl Patient {
         Written { key, value, reply }
     }
 
+    /// What the doctor says.
+    async fn told(&self) -> Value {
+        let text = self.gateway.command(&["doctor", "--json"]).await.1;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    /// Waits until the doctor does not say what is expected of a fault that is about to begin.
+    async fn before(&self, expected: Expected) -> News {
+        eventually(&format!("{} is not told yet", expected.code), async || {
+            (!findings(&self.told().await).iter().any(|finding| expected.is(finding))).then_some(())
+        })
+        .await;
+        News(expected)
+    }
+
     /// Waits until the doctor names the fault, while `go_on` goes on doing harm, and the dashboard goes on moving.
-    async fn named(&mut self, fault: &'static str, expected: &Expected, mut go_on: impl AsyncFnMut()) {
+    async fn named(&mut self, fault: &'static str, News(expected): &News, mut go_on: impl AsyncFnMut()) {
         let begun = Instant::now();
         let reads = self.reads.load(Ordering::SeqCst);
         let before = self.gateway.mobile_data().await;
-        let mut last = String::new();
         let finding = eventually(fault, async || {
             go_on().await;
-            last = self.gateway.command(&["doctor", "--json"]).await.1;
-            let told: Value = serde_json::from_str(&last).unwrap_or_else(|error| panic!("{error} in {last}"));
-            let found =
-                told["findings"].as_array().expect("findings").iter().find(|finding| expected.is(finding)).cloned();
+            let told = self.told().await;
+            let found = findings(&told).iter().find(|finding| expected.is(finding)).cloned();
             if found.is_none() && begun.elapsed() > Duration::from_secs(30) {
                 panic!("{fault} is not named {} within 30s; the doctor says {told:#}", expected.code);
             }
@@ -162,7 +177,7 @@ impl Patient {
 
     /// A producer that writes something wrong again and again until it is named.
     async fn producer(&mut self, fault: &'static str, expected: Expected, mut write: impl AsyncFnMut()) {
-        let before = self.write().await;
+        let (before, expected) = (self.write().await, self.before(expected).await);
         self.named(fault, &expected, async || {
             write().await;
             sleep(FAULTY_EVERY).await;
@@ -226,6 +241,11 @@ impl Patient {
     }
 }
 
+/// What the doctor found.
+fn findings(told: &Value) -> &[Value] {
+    told["findings"].as_array().expect("findings")
+}
+
 /// A document as its owner writes it now.
 fn document(key: &str) -> Vec<u8> {
     moved_to_now(&fixture(&format!("{key}.json")))
@@ -286,8 +306,9 @@ async fn stores_and_producers() -> Vec<Row> {
     let mut patient = Patient::over([memcached.url(), redis.url()]).await;
 
     let before = patient.write().await;
+    let unreachable = patient.before(Expected::at_tier("tier-unreachable", "memcached")).await;
     memcached.kill();
-    patient.named("memcached stopped", &Expected::at_tier("tier-unreachable", "memcached"), async || ()).await;
+    patient.named("memcached stopped", &unreachable, async || ()).await;
     let during = patient.write().await;
     memcached.restart().await;
     patient.recovered("memcached stopped").await;
@@ -296,8 +317,9 @@ async fn stores_and_producers() -> Vec<Row> {
     }
 
     let before = patient.write().await;
+    let silent = patient.before(Expected::at_tier("tier-silent", "memcached")).await;
     memcached.freeze();
-    patient.named("memcached frozen", &Expected::at_tier("tier-silent", "memcached"), async || ()).await;
+    patient.named("memcached frozen", &silent, async || ()).await;
     let during = patient.write().await;
     memcached.thaw();
     patient.recovered("memcached frozen").await;
@@ -308,14 +330,16 @@ async fn stores_and_producers() -> Vec<Row> {
     let before = patient.write().await;
     memcached.restart().await;
     let pid = PlainMemcached::connect(ports.0).await.stat("pid").await;
+    // Of this server nothing can have been said before.
     let restarted = Expected { evidence: format!("ago: {pid}-"), ..Expected::at_tier("tier-restarted", "memcached") };
-    patient.named("memcached restarted empty", &restarted, async || ()).await;
+    patient.named("memcached restarted empty", &News(restarted), async || ()).await;
     patient.recovered("memcached restarted empty").await;
     patient.is_in(&before, ports.0, ports.1).await;
 
     let before = patient.write().await;
+    let unreachable = patient.before(Expected::at_tier("tier-unreachable", "redis")).await;
     redis.kill();
-    patient.named("Redis stopped", &Expected::at_tier("tier-unreachable", "redis"), async || ()).await;
+    patient.named("Redis stopped", &unreachable, async || ()).await;
     let during = patient.write().await;
     redis.restart().await;
     patient.recovered("Redis stopped").await;
@@ -324,8 +348,9 @@ async fn stores_and_producers() -> Vec<Row> {
     }
 
     let before = patient.write().await;
+    let silent = patient.before(Expected::at_tier("tier-silent", "redis")).await;
     redis.freeze();
-    patient.named("Redis frozen", &Expected::at_tier("tier-silent", "redis"), async || ()).await;
+    patient.named("Redis frozen", &silent, async || ()).await;
     let during = patient.write().await;
     redis.thaw();
     patient.recovered("Redis frozen").await;
@@ -345,8 +370,8 @@ async fn producers(patient: &mut Patient, (memcached, redis): (u16, u16)) {
     let (movers, overview, breadth, signals) =
         ("market:movers", "market:overview", "market:breadth", "analysis:signals");
 
+    let silent = patient.before(Expected::at_key("owner-silent", breadth, None)).await;
     patient.silent.lock().expect("the list").insert(breadth);
-    let silent = Expected::at_key("owner-silent", breadth, None);
     patient.named("a producer stops (5 s is the alarm)", &silent, async || ()).await;
     patient.silent.lock().expect("the list").clear();
 
@@ -386,11 +411,18 @@ async fn producers(patient: &mut Patient, (memcached, redis): (u16, u16)) {
             async || to_memcached.set(movers, &document(movers), 0, 0).await,
         )
         .await;
+    // What vanished when stores were restarted is told still; of this key nothing is.
+    let (vanishing, path) = ("drill:vanishing", "/api/cache/drill:vanishing?ttl=10m");
+    let gateway = patient.gateway.clone();
+    assert_eq!(gateway.send(Method::PUT, path, &[], "0".into()).await.status, 200);
     patient
         .producer(
             "a producer writes with TTL 31 days, memcached",
-            Expected::at_key("value-vanished", movers, Some("memcached")),
-            async || to_memcached.set(movers, &document(movers), 0, 31 * 24 * 3600).await,
+            Expected::at_key("value-vanished", vanishing, Some("memcached")),
+            async || {
+                to_memcached.set(vanishing, b"1", 0, 31 * 24 * 3600).await;
+                gateway.get("/api/cache/drill:vanishing").await;
+            },
         )
         .await;
     patient
@@ -427,15 +459,15 @@ async fn plugin(patient: &mut Patient) {
         assert_eq!(reply.status, 200, "{}", reply.text());
     };
     let gateway = patient.gateway.clone();
-    let before = patient.write().await;
-    step(&gateway, "load", hostile("trap-every-third-call").into()).await;
-    step(&gateway, "use?fresh=true", Bytes::new()).await;
     let traps = Expected {
         plugin: Some("binance"),
         tier: None,
         evidence: "trap".to_owned(),
         ..Expected::at_tier("plugin-failing", "")
     };
+    let (before, traps) = (patient.write().await, patient.before(traps).await);
+    step(&gateway, "load", hostile("trap-every-third-call").into()).await;
+    step(&gateway, "use?fresh=true", Bytes::new()).await;
     let mut told = BTreeSet::new();
     patient
         .named("a plugin traps", &traps, async || {
@@ -463,8 +495,9 @@ async fn stores_behind_a_network() -> Vec<Row> {
     let mut to_redis = PlainRedis::connect(redis.port()).await;
 
     let before = patient.write().await;
+    let slow = patient.before(Expected::at_tier("tier-slow", "memcached")).await;
     way_to_memcached.becomes(Line::Slow(Duration::from_millis(200)));
-    patient.named("memcached slow by 200 ms", &Expected::at_tier("tier-slow", "memcached"), async || ()).await;
+    patient.named("memcached slow by 200 ms", &slow, async || ()).await;
     let during = patient.write().await;
     way_to_memcached.becomes(Line::Good);
     patient.recovered("memcached slow").await;
@@ -474,8 +507,9 @@ async fn stores_behind_a_network() -> Vec<Row> {
 
     let mut filler = PlainMemcached::connect(memcached.port()).await;
     let (large, mut n) = (vec![b'x'; 100_000], 0);
+    let evicts = patient.before(Expected::at_tier("tier-evicts", "memcached")).await;
     patient
-        .named("memcached full", &Expected::at_tier("tier-evicts", "memcached"), async || {
+        .named("memcached full", &evicts, async || {
             for _ in 0..100 {
                 n += 1;
                 filler.set(&format!("filler:{n}"), &large, 0, 0).await;
@@ -492,8 +526,8 @@ async fn stores_behind_a_network() -> Vec<Row> {
         async |gateway: &Gateway, fill: &str| gateway.put("drill:large", format!("\"{}\"", fill.repeat(700_000))).await;
     let large = put(&patient.gateway, "x").await;
     assert_eq!(large.status, 200, "{}", large.text());
+    let too_small = patient.before(Expected::at_key("item-limit-too-small", "drill:large", Some("memcached"))).await;
     way_to_memcached.lead_to(small.port());
-    let too_small = Expected::at_key("item-limit-too-small", "drill:large", Some("memcached"));
     patient.named("memcached with too small an item limit", &too_small, async || ()).await;
     let large = put(&patient.gateway, "y").await;
     assert_eq!((large.outcome("memcached").as_str(), large.outcome("redis").as_str()), ("rejected", "stored"));
@@ -510,9 +544,10 @@ async fn stores_behind_a_network() -> Vec<Row> {
     }
 
     let before = patient.write().await;
+    let full = patient.before(Expected::at_tier("tier-full", "redis")).await;
     to_redis.set_config("maxmemory-policy", "noeviction").await;
     to_redis.set_config("maxmemory", "1mb").await;
-    patient.named("Redis full, noeviction", &Expected::at_tier("tier-full", "redis"), async || ()).await;
+    patient.named("Redis full, noeviction", &full, async || ()).await;
     let during = patient.write().await;
     to_redis.set_config("maxmemory", "0").await;
     patient.recovered("Redis full").await;
@@ -521,9 +556,10 @@ async fn stores_behind_a_network() -> Vec<Row> {
     }
 
     let before = patient.write().await;
+    let refused = patient.before(Expected::at_tier("tier-login-refused", "redis")).await;
     to_redis.set_config("requirepass", "another").await;
     to_redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    patient.named("Redis with another password", &Expected::at_tier("tier-login-refused", "redis"), async || ()).await;
+    patient.named("Redis with another password", &refused, async || ()).await;
     let during = patient.write().await;
     to_redis.set_config("requirepass", "").await;
     patient.recovered("Redis with another password").await;
@@ -533,14 +569,21 @@ async fn stores_behind_a_network() -> Vec<Row> {
 
     let before = patient.write().await;
     assert_eq!(patient.gateway.put("drill:elsewhere", "0").await.status, 200);
-    way_to_redis.becomes(Line::Cut);
-    patient
-        .named("a gateway cut off from the stream", &Expected::at_tier("changes-missed", "redis"), async || ())
-        .await;
+    let missed = patient.before(Expected::at_tier("changes-missed", "redis")).await;
+    // Nothing else is denied: Redis takes and gives as before.
+    to_redis.allow("-xread").await;
+    patient.named("a gateway cut off from the stream", &missed, async || ()).await;
+    let told = patient.told().await;
+    let is_cut_off = |finding: &Value| {
+        let is_outage = ["tier-unreachable", "tier-silent", "tier-refuses", "breaker-open", "write-not-verified"];
+        finding["where"]["tier"] == "redis" && is_outage.contains(&finding["code"].as_str().unwrap_or_default())
+    };
+    assert!(!findings(&told).iter().any(is_cut_off), "the stream alone is cut off: {told:#}");
     let during = patient.write().await;
+    assert_eq!(during.reply.outcome("redis"), "stored", "{}", during.reply.text());
     let path = "/api/cache/drill:elsewhere";
     to_redis.setex("drill:elsewhere", b"1", 600).await;
-    way_to_redis.becomes(Line::Good);
+    to_redis.allow("+xread").await;
     patient.recovered("a gateway cut off from the stream").await;
     for written in [&before, &during] {
         patient.is_in(written, ports.0, ports.1).await;
@@ -551,8 +594,9 @@ async fn stores_behind_a_network() -> Vec<Row> {
     .await;
 
     let before = patient.write().await;
+    let replaced = patient.before(Expected::at_tier("tier-replaced", "redis")).await;
     way_to_redis.lead_to(other.port());
-    patient.named("Redis replaced by an empty one", &Expected::at_tier("tier-replaced", "redis"), async || ()).await;
+    patient.named("Redis replaced by an empty one", &replaced, async || ()).await;
     let during = patient.write().await;
     for written in [&before, &during] {
         patient.is_in(written, ports.0, other.port()).await;

@@ -103,6 +103,24 @@ async fn what_waits_for_a_frozen_store_is_in_it_and_the_command_line_says_it_to_
     }
     let json: Value = serde_json::from_str(&run(&["--json"]).await).expect("JSON");
     assert_eq!(json["key"], "k");
+    // Of those that answer, none has this one.
+    let unknown = explain(&all.gateway, "unknown").await;
+    let serves = &unknown["serves"];
+    assert_eq!((&serves["outcome"], &serves["value"]), (&json!("unavailable"), &Value::Null), "{unknown:#}");
+    let failed: Vec<&String> = serves["failed"].as_object().expect("tiers").keys().collect();
+    assert_eq!(failed, ["memcached"], "{unknown:#}");
+    assert_eq!(serves["why"], "no tier that answered has a live value, and some did not answer");
+    let (_, text) = all.gateway.command(&["cache", "explain", "unknown"]).await;
+    assert!(text.contains("a reader gets: unavailable") && text.contains("memcached did not answer: "), "{text}");
+    let open = eventually("nobody waits for the store", async || {
+        let explained = explain(&all.gateway, "k").await;
+        let breaker = tier(&explained, "memcached")["breakers"]["read"].clone();
+        (breaker["state"] == "open").then_some(breaker)
+    })
+    .await;
+    let why = open["why"].as_str().expect("a reason");
+    let text = run(&[]).await;
+    assert!(text.contains("read breaker open for ") && text.contains(why), "{why} is not in\n{text}");
     all.thaw();
     eventually("the write has ended, with a reason", async || {
         let explained = explain(&all.gateway, "k").await;
@@ -138,6 +156,32 @@ async fn a_value_that_is_due_for_another_look_is_explained_as_the_reader_is_told
         (explain(&all.gateway, "k").await["serves"]["outcome"] == "hit").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_value_that_its_producer_has_not_renewed_is_explained_as_the_reader_is_told_of_it() {
+    let all = Deployment::with(TRUSTED_LONG).await;
+    let old = value(1, now_seconds() - 7_200.0);
+    assert_eq!(all.gateway.send(Method::PUT, "/api/cache/k?ttl=300", &[], old.into()).await.status, 200);
+    let stale = explain(&all.gateway, "k").await;
+    let (read, explained) = told(&all.gateway, &stale).await;
+    assert_eq!((&*read, &*explained), ("memory; stale", "memory; stale"), "{stale:#}");
+    let why = stale["serves"]["why"].as_str().expect("a reason");
+    assert!(why.contains("memory has it") && why.contains("past its freshness and served as stale"), "{why}");
+}
+
+#[tokio::test]
+async fn what_another_gateway_wrote_before_this_one_began_is_explained_to_be_another_gateways() {
+    let mut all = Deployment::start().await;
+    assert_eq!(all.gateway.send(Method::PUT, "/api/cache/k?ttl=300", &[], "1".into()).await.status, 200);
+    all.to_redis.setex("foreign", b"1", 300).await;
+    let later = Gateway::with().tier(all.memcached.url()).tier(all.redis.url()).start().await;
+    let explained = explain(&later, "k").await;
+    for name in ["memcached", "redis"] {
+        assert_eq!(tier(&explained, name)["value"]["written_by"], "another gateway", "{name} in {explained:#}");
+    }
+    let foreign = explain(&later, "foreign").await;
+    assert_eq!(tier(&foreign, "redis")["value"]["written_by"], "foreign", "{foreign:#}");
 }
 
 #[tokio::test]
@@ -215,6 +259,15 @@ async fn while_a_source_is_slow_every_gateway_names_the_one_that_holds_the_lease
     origin.resume();
     eventually("nobody holds it", async || (lease(&ours).await["state"] == "free").then_some(())).await;
     assert_eq!(explain(&ours, "no:source").await["load"], Value::Null);
+
+    redis.freeze();
+    let unknown = eventually("Redis does not tell", async || {
+        Some(lease(&ours).await).filter(|lease| lease["state"] == "unknown")
+    })
+    .await;
+    assert!(unknown["tier"] == "redis" && unknown["why"].is_string(), "{unknown}");
+    let (_, text) = ours.command(&["cache", "explain", "k"]).await;
+    assert!(text.contains("lease: redis did not tell: "), "{text}");
 }
 
 #[tokio::test]

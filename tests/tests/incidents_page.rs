@@ -43,7 +43,8 @@ fn named(test: &str) -> Vec<u32> {
     test.split('_').map_while(number).collect()
 }
 
-/// The tests of `source` that name incidents: functions with an attribute that makes them tests.
+/// The tests of `source` that name incidents: functions with an attribute that makes them tests, and none that leaves them
+/// out of a run.
 fn tests(source: &str) -> Vec<&str> {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let name =
@@ -53,9 +54,9 @@ fn tests(source: &str) -> Vec<&str> {
         let Some(begin) = name(line) else { continue };
         let test = line[begin + 3..].split('(').next().unwrap_or_default();
         let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with('#') || line.starts_with("///"));
-        let is_test =
-            attributes.into_iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
-        if is_test && !named(test).is_empty() {
+        let has = |name: &str| attributes.clone().any(|line| line.starts_with(name));
+        let is_run = (has("#[test]") || has("#[tokio::test")) && !has("#[ignore");
+        if is_run && !named(test).is_empty() {
             found.push(test);
         }
     }
@@ -120,7 +121,8 @@ fn every_incident_has_a_test_or_a_reason_and_the_page_says_so() {
 #[test]
 fn a_function_that_is_no_test_shows_nothing() {
     let source = "fn b01_helper() {}\n#[test]\nfn b02_b03_two() {}\n    /// Said.\n    #[tokio::test(start_paused = true)]\n    async fn \
-                  b04_three() {}\n#[test]\nfn before() {}\n";
+                  b04_three() {}\n#[test]\nfn before() {}\n#[test]\n#[ignore = \"by hand\"]\nfn b05_left_out() {}\n#[ignore]\n\
+                  #[tokio::test]\nasync fn b06_too() {}\n";
     assert_eq!(tests(source), ["b02_b03_two", "b04_three"]);
     assert_eq!(named("b02_b03_two"), [2, 3]);
 }

@@ -9,6 +9,8 @@ use tiergate_tests::{
     Gateway, Line, Memcached, NO_TASKS, PlainMemcached, PlainRedis, Proxy, Redis, Reply, eventually, fixture,
     moved_to_now,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const TRUSTING: &str = "ttl = [{ pattern = \"shared:*\", memory = \"1h\", redis = \"1h\", memcached = \"1h\" }]";
 
@@ -37,6 +39,50 @@ async fn reads(gateway: &Gateway, key: &str, value: &str) {
 
 async fn is_gone(gateway: &Gateway, key: &str) {
     eventually(&format!("`{key}` is gone"), async || (read(gateway, key).await.status == 404).then_some(())).await;
+}
+
+/// Views, and the routes of pages before these: what is made of one document, of several, and of none.
+const ANSWERS: [&str; 9] = [
+    "/api/dashboard/mobile-data",
+    "/api/dashboard/mobile-data-from-cache",
+    "/api/dashboard/overview?limit=3",
+    "/api/dashboard/live",
+    "/api/dashboard/perpetuals-pulse",
+    "/api/dashboard/signals-from-cache",
+    "/api/dashboard/alerts",
+    "/api/dashboard/beta-chart",
+    "/api/coingecko/summary",
+];
+
+/// Waits until every answer says in `Cache-Status` that changes may be missed, or none does.
+async fn say_degraded(gateway: &Gateway, is_degraded: bool) {
+    let says = |path: &str, status: &str| {
+        assert!(status.starts_with("tiergate; "), "{path}: {status}");
+        (status.matches("degraded").count() == usize::from(is_degraded)).then_some(())
+    };
+    for path in ANSWERS {
+        eventually(&format!("`{path}` says that it is degraded: {is_degraded}"), async || {
+            says(path, gateway.get(path).await.header("cache-status"))
+        })
+        .await;
+    }
+    eventually(&format!("the fast lane says that it is degraded: {is_degraded}"), async || {
+        says("the fast lane", &from_the_fast_lane(gateway).await)
+    })
+    .await;
+}
+
+/// `Cache-Status` of a view's prepared bytes: the first request on a connection, and a plain one.
+async fn from_the_fast_lane(gateway: &Gateway) -> String {
+    let mut lane = TcpStream::connect(&gateway.data).await.expect("a connection");
+    let request = format!("GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", ANSWERS[0], gateway.data);
+    lane.write_all(request.as_bytes()).await.expect("a request");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(lane.read_u8().await.expect("a head"));
+    }
+    let head = String::from_utf8(head).expect("text");
+    head.lines().find_map(|line| line.strip_prefix("cache-status: ")).expect("a status").to_owned()
 }
 
 async fn in_mode(gateway: &Gateway, mode: &str) {
@@ -179,6 +225,11 @@ async fn without_its_stream_a_gateway_is_degraded_and_says_so_until_it_has_caugh
     assert_eq!(ours.put("shared:a", value(1)).await.status, 200);
     reads(&other, "shared:a", &value(1)).await;
     assert_eq!(read(&ours, "shared:a").await.header("cache-status").matches("degraded").count(), 0);
+    let signals = moved_to_now(&fixture("analysis:signals.json"));
+    assert_eq!(ours.put("analysis:signals", signals).await.status, 200);
+    eventually("the views are there", async || (ours.get("/readyz").await.status == 200).then_some(())).await;
+    in_mode(&ours, "normal").await;
+    say_degraded(&ours, false).await;
 
     hears(&ours, &other).await;
     redis.kill();
@@ -190,6 +241,13 @@ async fn without_its_stream_a_gateway_is_degraded_and_says_so_until_it_has_caugh
     let suspect = read(&ours, "shared:a").await;
     assert_eq!((suspect.status.as_u16(), suspect.text()), (200, value(1)));
     assert!(suspect.header("cache-status").contains("tier-failed; degraded"), "{}", suspect.header("cache-status"));
+    say_degraded(&ours, true).await;
+    // Nobody has it, and one that may does not answer.
+    let unknown = read(&ours, "shared:unknown").await;
+    assert_eq!(
+        (unknown.status.as_u16(), unknown.header("cache-status")),
+        (503, "tiergate; fwd=miss; detail=\"unavailable; degraded\"")
+    );
     // What is still shared is read there, though memory would answer for an hour.
     assert_eq!(other.put("shared:a", value(2)).await.status, 202);
     reads(&ours, "shared:a", &value(2)).await;
@@ -203,6 +261,7 @@ async fn without_its_stream_a_gateway_is_degraded_and_says_so_until_it_has_caugh
     assert_eq!(other.put("shared:a", value(3)).await.status, 200);
     reads(&ours, "shared:a", &value(3)).await;
     assert!(!read(&ours, "shared:a").await.header("cache-status").contains("degraded"));
+    say_degraded(&ours, false).await;
 }
 
 #[tokio::test]
@@ -336,8 +395,12 @@ async fn b25_b27_an_event_of_the_bridge_is_a_hint_and_never_a_write() {
     in_mode(&gateway, "normal").await;
     let mut to_memcached = PlainMemcached::connect(memcached.port()).await;
     let mut to_redis = PlainRedis::connect(redis.port()).await;
-    let (sets, recorded) = (to_memcached.stat("cmd_set").await, fixture("bridge/pubsub_events.jsonl"));
-    let event = String::from_utf8(recorded).expect("text").lines().next().expect("an event").to_owned();
+    let event = String::from_utf8(fixture("bridge/pubsub_events.jsonl"))
+        .expect("text")
+        .lines()
+        .next()
+        .expect("an event")
+        .to_owned();
     to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
     eventually("the event is heard", async || {
         (gateway.metric("tiergate_hints_total", &["redis"]).await >= 1.0).then_some(())
@@ -351,13 +414,37 @@ async fn b25_b27_an_event_of_the_bridge_is_a_hint_and_never_a_write() {
     to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
     eventually("the copy is read", async || (read(&gateway, "market:overview").await.status == 200).then_some(()))
         .await;
+    // In memcached, too, of which no event tells.
+    let signals = moved_to_now(&fixture("analysis:signals.json"));
+    to_memcached.set("vt_shared:analysis:signals", &signals, 0, 300).await;
+    eventually("that copy is read", async || (read(&gateway, "analysis:signals").await.status == 200).then_some(()))
+        .await;
     for nonsense in ["", "{", "[]", "{\"key\": 1}", "{\"key\": \"no key\"}"] {
         to_redis.command(&["PUBLISH", "vt_shared:events", nonsense]).await;
+    }
+    // Nor does another look, at one that it was told of and at one that it knows, write what it read.
+    let heard = gateway.metric("tiergate_hints_total", &["redis"]).await;
+    to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
+    eventually("the last event is heard", async || {
+        (gateway.metric("tiergate_hints_total", &["redis"]).await > heard).then_some(())
+    })
+    .await;
+    let looks = async || gateway.metric("tiergate_tier_reads_total", &["memcached", "look"]).await;
+    let looked = looks().await;
+    eventually("both are looked at again", async || {
+        for key in ["market:overview", "analysis:signals"] {
+            assert_eq!(read(&gateway, key).await.status, 200, "{key}");
+        }
+        (looks().await >= looked + 4.0).then_some(())
+    })
+    .await;
+    for key in ["market:overview", "analysis:signals"] {
+        assert_eq!((to_memcached.get(key).await, to_redis.get(key).await), (None, None), "{key}");
     }
     // A plain value counts more than the copy that is older.
     let plain = moved_to_now(&fixture("market:overview.json"));
     to_redis.setex("market:overview", &plain, 300).await;
     reads(&gateway, "market:overview", &String::from_utf8(plain).expect("text")).await;
     assert_eq!(to_redis.get("vt_shared:market:overview").await, Some(copy));
-    assert!(to_memcached.stat("cmd_set").await <= sets + 1, "the plain value may be promoted, and nothing else");
+    assert_eq!(to_memcached.get("vt_shared:analysis:signals").await, Some((0, signals)));
 }

@@ -77,7 +77,8 @@ const CHANGES_KEPT: usize = 1_024;
 pub struct Config {
     /// Time to live per key pattern and tier.
     pub policy: Policy,
-    /// The longest that one read waits for the tiers below memory. Each tier bounds its own writes.
+    /// The longest that one read waits for the tiers below memory, and a write that waits for a tier for the journal. Each tier
+    /// bounds its own writes, by the same.
     pub deadline: Duration,
     /// Bytes of memory.
     pub memory_bytes_max: u64,

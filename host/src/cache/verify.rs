@@ -201,3 +201,113 @@ async fn write_and_read_back(tier: &dyn Tier, version: Version, every: Duration,
 fn version_of(bytes: &[u8]) -> Option<Version> {
     serde_json::from_slice::<Canary>(bytes).ok().map(|canary| canary.version)
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::record::{DeleteOutcome, Digest, Failure, Key, Record};
+    use crate::tier::{Found, Health};
+
+    /// What another connection finds.
+    #[derive(Clone, Copy)]
+    enum Back {
+        Canary,
+        /// No answer.
+        Silence,
+        Nothing,
+        Other,
+    }
+
+    /// A tier that takes canaries or does not, and what it gives back.
+    struct Keeper {
+        name: TierName,
+        takes: bool,
+        back: Back,
+        held: Mutex<Option<Bytes>>,
+    }
+
+    #[async_trait]
+    impl Tier for Keeper {
+        fn name(&self) -> &TierName {
+            &self.name
+        }
+
+        fn summary(&self) -> String {
+            "a keeper".to_owned()
+        }
+
+        fn is_shared(&self) -> bool {
+            true
+        }
+
+        async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, TierError> {
+            Ok(vec![None; keys.len()])
+        }
+
+        async fn put(&self, _: &Key, record: &Record) -> WriteOutcome {
+            if !self.takes {
+                return WriteOutcome::Failed(Failure::passing("full"));
+            }
+            *self.held.lock().unwrap() = Some(record.bytes.clone());
+            WriteOutcome::Stored
+        }
+
+        async fn delete(&self, _: &Key, _: Version) -> DeleteOutcome {
+            DeleteOutcome::Absent
+        }
+
+        async fn delete_exact(&self, _: &Key, _: Digest) -> DeleteOutcome {
+            DeleteOutcome::Absent
+        }
+
+        async fn check(&self) -> Result<Health, TierError> {
+            Ok(Health::default())
+        }
+
+        async fn read_back(&self, _: &Key) -> Result<Option<Bytes>, TierError> {
+            match self.back {
+                Back::Canary => Ok(self.held.lock().unwrap().clone()),
+                Back::Silence => Err(TierError::Deadline(EXAMINATION_MAX)),
+                Back::Nothing => Ok(None),
+                Back::Other => Ok(Some(Bytes::from_static(b"{\"version\":1}"))),
+            }
+        }
+    }
+
+    /// What verifying a write to such a tier comes to.
+    async fn verified(takes: bool, back: Back) -> Result<(), Unverified> {
+        let tier = Keeper { name: TierName::new("redis"), takes, back, held: Mutex::default() };
+        write_and_read_back(&tier, Version(7), Duration::from_secs(5), Time::now()).await
+    }
+
+    #[tokio::test]
+    async fn a_write_is_verified_when_another_connection_finds_its_very_bytes_and_by_nothing_less() {
+        assert!(verified(true, Back::Canary).await.is_ok());
+        let not_stored = verified(false, Back::Canary).await;
+        assert!(
+            matches!(&not_stored, Err(Unverified::NotStored { label: "failed", why }) if why == "full"),
+            "{not_stored:?}"
+        );
+        let not_read = verified(true, Back::Silence).await;
+        assert!(matches!(not_read, Err(Unverified::NotRead(TierError::Deadline(_)))), "{not_read:?}");
+        let gone = verified(true, Back::Nothing).await;
+        assert!(matches!(gone, Err(Unverified::Gone)), "{gone:?}");
+        let otherwise = verified(true, Back::Other).await;
+        assert!(matches!(otherwise, Err(Unverified::Otherwise)), "{otherwise:?}");
+    }
+
+    #[test]
+    fn a_write_that_is_not_verified_is_told_and_the_last_one_that_was_grows_old() {
+        let verification = Verification::new();
+        let tier = TierName::new("redis");
+        assert!(!verification.told(&tier).ever);
+        verification.ended(&Ok(()));
+        verification.ended(&Err(Unverified::Gone));
+        let told = verification.told(&tier);
+        assert!(told.ever && matches!(told.failure, Some(Unverified::Gone)), "{told:?}");
+        verification.ended(&Ok(()));
+        assert!(verification.told(&tier).failure.is_none());
+    }
+}

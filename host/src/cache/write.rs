@@ -207,6 +207,7 @@ impl Cache {
     async fn delete_through(&self, key: &Key) -> Deleted {
         let begun = Time::now();
         let _writing = self.hints.writing(key);
+        let until = Instant::now() + self.deadline;
         let floor = self.next_version(key, Time::now());
         self.floors.raise(key, floor);
         self.saw(key, floor);
@@ -217,7 +218,7 @@ impl Cache {
             if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
                 self.appraiser.saw_removed(tier.name(), key, floor, Time::now());
             }
-            (tier.name().clone(), self.wait_to_delete(at, key, floor, outcome).await)
+            (tier.name().clone(), self.wait_to_delete(at, key, floor, outcome, until).await)
         });
         let mut outcomes = vec![(TierName::new(MEMORY), in_memory)];
         outcomes.extend(join_all(below).await);
@@ -267,7 +268,7 @@ impl Cache {
             if outcome == WriteOutcome::Stored {
                 self.appraiser.saw_stored(tier.name(), key, &copy, Time::now());
             }
-            (tier.name().clone(), self.wait_to_write(at, key, &copy, outcome).await)
+            (tier.name().clone(), self.wait_to_write(at, key, &copy, outcome, until).await)
         }))
         .await;
         self.evict_outgrown(key, record, &below, until).await;

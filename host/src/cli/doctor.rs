@@ -88,14 +88,16 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<Ended> {
         findings.extend(gateways::located(asked, count > 1));
         findings.extend(gateways::clock(asked));
     }
-    findings.extend(gateways::versions(&all.iter().map(|(_, asked)| asked.clone()).collect::<Vec<_>>()));
+    let answered: Vec<Asked> = all.iter().map(|(_, asked)| asked.clone()).collect();
+    findings.extend(gateways::versions(&answered));
+    findings.extend(gateways::not_asked(&answered));
     let pairs = all.iter().flat_map(|(_, writer)| all.iter().map(move |(client, reader)| (writer, *client, reader)));
     let others = pairs.filter(|(writer, _, reader)| writer.url != reader.url);
     findings.extend(
         join_all(others.map(|(writer, client, reader)| share(writer, client, reader))).await.into_iter().flatten(),
     );
     doctor::sort(&mut findings);
-    tell(&findings, &all.iter().map(|(_, asked)| asked).collect::<Vec<_>>(), args.json)
+    tell(&findings, &answered, args.json)
 }
 
 /// Asks one gateway.
@@ -179,14 +181,17 @@ async fn share(writer: &Asked, client: &Client, reader: &Asked) -> Vec<Finding> 
 }
 
 /// Prints what was found; the worst of it is the exit code.
-fn tell(findings: &[Finding], asked: &[&Asked], json: bool) -> anyhow::Result<Ended> {
+fn tell(findings: &[Finding], asked: &[Asked], json: bool) -> anyhow::Result<Ended> {
     let worst = findings.iter().map(|finding| finding.severity).max();
     if json {
         let gateways: Vec<Value> = asked
             .iter()
             .map(|asked| {
-                let Report { gateway, version, at, took_seconds, tiers, .. } = &asked.report;
-                json!({ "admin": asked.url, "gateway": gateway, "version": version, "at": at, "took_seconds": took_seconds, "tiers": tiers })
+                let Report { gateway, version, at, took_seconds, tiers, neighbours, .. } = &asked.report;
+                json!({
+                    "admin": asked.url, "gateway": gateway, "version": version, "at": at, "took_seconds": took_seconds,
+                    "tiers": tiers, "neighbours": neighbours,
+                })
             })
             .collect();
         let worst = worst.map_or("fine", Severity::as_str);
@@ -197,8 +202,12 @@ fn tell(findings: &[Finding], asked: &[&Asked], json: bool) -> anyhow::Result<En
         }
         let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
         let tiers: usize = asked.iter().map(|asked| asked.report.tiers.len()).sum();
+        let others = match findings.iter().filter(|finding| finding.code == Code::GatewayNotAsked.as_str()).count() {
+            0 => String::new(),
+            others => format!(", and {others} known ones did not"),
+        };
         println!(
-            "{} problems, {} warnings, {} notes; {} gateways answered, with {tiers} tiers",
+            "{} problems, {} warnings, {} notes; {} gateways answered, with {tiers} tiers{others}",
             count(Severity::Problem),
             count(Severity::Warning),
             count(Severity::Note),

@@ -112,7 +112,7 @@ impl Config {
     /// The same for the demo: recorded data stays in a disk tier of its own, whatever tiers are configured.
     pub fn for_demo(self) -> Self {
         let data_dir = self.data_dir.join("demo");
-        let tiers = vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
+        let tiers = vec![TierConfig::Disk(disk_at(data_dir.join("cache.redb"), self.cache.deadline))];
         // Where others may reach the listener, the feed needs a token as any producer does.
         let write_token = self.http.write_token.clone().or_else(|| http::Secret::random().ok());
         // A demo needs no certificate. Its data is recorded; an origin of today has no place beside it, nor other gateways.
@@ -177,7 +177,7 @@ fn tiers(
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<TierConfig> {
     if urls.is_empty() {
-        return vec![TierConfig::Disk(disk::Config::at(data_dir.join("cache.redb")))];
+        return vec![TierConfig::Disk(disk_at(data_dir.join("cache.redb"), cache.deadline))];
     }
     let mut tiers = Vec::new();
     for (at, url) in urls.iter().enumerate() {
@@ -223,10 +223,15 @@ fn tier(text: &str, cache: &file::Cache, breaker: breaker::Config) -> Result<Tie
             {
                 return Err(format!("a disk URL holds an absolute path, after three slashes; {FORMS}"));
             }
-            Ok(TierConfig::Disk(disk::Config::at(path)))
+            Ok(TierConfig::Disk(disk_at(path, deadline)))
         }
         other => Err(format!("unknown kind of tier `{other}`; {FORMS}")),
     }
+}
+
+/// The disk tier: its calls have the one deadline of a request, as those of every tier have.
+fn disk_at(path: PathBuf, deadline: Duration) -> disk::Config {
+    disk::Config { deadline, ..disk::Config::at(path) }
 }
 
 /// The sources without a mistake of their own; with others beside them they are not run, so their places may differ.
@@ -283,6 +288,25 @@ mod tests {
     fn an_empty_file_is_a_configuration_with_the_embedded_disk_tier() {
         let config = read("").unwrap();
         assert!(matches!(config.tiers[..], [TierConfig::Disk(_)]));
+    }
+
+    #[test]
+    fn the_calls_of_every_tier_have_the_one_deadline_of_a_request() {
+        let deadlines = |config: &Config| -> Vec<Duration> {
+            let deadline = |tier: &TierConfig| match tier {
+                TierConfig::Disk(disk::Config { deadline, .. })
+                | TierConfig::Memcached(memcached::Config { deadline, .. })
+                | TierConfig::Redis(redis::Config { deadline, .. }) => *deadline,
+            };
+            config.tiers.iter().map(deadline).collect()
+        };
+        let every = "tiers = [\"memcached://127.0.0.1:11211\", \"redis://127.0.0.1:6379/0\", \"disk:///cache.redb\"]";
+        for (tiers, count) in [(every, 3), ("", 1)] {
+            let config = read(&format!("{tiers}\n[cache]\ndeadline = \"77ms\"")).unwrap();
+            let deadline = Duration::from_millis(77);
+            assert_eq!((config.cache.deadline, deadlines(&config)), (deadline, vec![deadline; count]));
+            assert_eq!(deadlines(&config.for_demo()), [deadline]);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The dashboard's documents: those whose producer fell silent, those that never came, and tiers that hold other ones.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Code, Doctor, Finding, Place, span};
 use crate::record::{Digest, Key, Order};
@@ -12,7 +13,7 @@ impl Doctor {
     /// Documents that nobody renews.
     pub(super) fn documents(&self) -> Vec<Finding> {
         let (readiness, longest) = (self.market.readiness(), self.config.silent_after);
-        let silent = readiness.ages.iter().filter(|(_, age)| **age > longest).map(|(key, age)| {
+        let silent = readiness.ages.iter().filter(|(_, age)| is_silent(**age, longest)).map(|(key, age)| {
             let writer = self.cache.last_writer(key);
             let by = writer.map_or_else(String::new, |writer| format!("; written last by {writer}"));
             let evidence = format!("its data is {} old, and the alarm is set to {}{by}", span(*age), span(longest));
@@ -52,5 +53,28 @@ impl Doctor {
         drawn.sort_by_cached_key(lot);
         drawn.truncate(COMPARED_MAX);
         drawn
+    }
+}
+
+/// Whether the owner of data that is this old has fallen silent.
+fn is_silent(age: Duration, longest: Duration) -> bool {
+    age > longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Config;
+    use crate::record::Time;
+
+    #[test]
+    fn an_owner_that_has_not_renewed_for_120_seconds_is_late_and_one_moment_later_it_is_silent() {
+        let made = Time::from_micros(1_700_000_000_000_000);
+        let longest = Config::default().silent_after;
+        assert_eq!(longest, Duration::from_secs(120));
+        let silent_at = |now: Time| is_silent(now.since(made), longest);
+        let last = made.after(longest);
+        assert!(!silent_at(made) && !silent_at(last));
+        assert!(silent_at(Time::from_micros(last.micros() + 1)));
     }
 }

@@ -1,6 +1,6 @@
 //! [`Finding`]: one thing that is wrong, or not as one would have it: what, where, by what that is known, and what to do.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub struct Place {
     /// The slot of the plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
-    /// The gateway's admin listener, where several were asked.
+    /// The gateway's admin listener, where several were asked; its name, where that is all that is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
 }
@@ -120,6 +120,7 @@ codes! {
     PluginRolledBack "plugin-rolled-back" Warning "did not pass its probation", "see `tiergate plugin audit` and mend it; the one before serves";
     // Gateways.
     GatewayUnreachable "gateway-unreachable" Problem "does not answer", "start it, or correct `--admin`";
+    GatewayNotAsked "gateway-not-asked" Note "is known by its heartbeats, and did not answer here", "name its admin listener by `--admin`, too, and its token by `--admin-token-file`; if it has ended, it is forgotten within a minute";
     GatewayRefused "gateway-refused" Problem "does not answer the question", "see its own words; `--admin-token-file` may name another gateway's token";
     GatewaysApart "gateways-apart" Problem "does not see what another gateway wrote", "let all gateways name the same servers in `tiers`";
     ValuesApart "values-apart" Problem "serves an older value than another gateway, and keeps it", "see `tiergate cache explain` at both";
@@ -158,7 +159,7 @@ impl Place {
         Self { plugin: Some(slot.to_string()), ..Self::default() }
     }
 
-    /// A gateway, by the URL of its admin listener.
+    /// A gateway, by the URL of its admin listener, or else its name.
     pub fn gateway(url: impl ToString) -> Self {
         Self { gateway: Some(url.to_string()), ..Self::default() }
     }
@@ -205,10 +206,18 @@ impl Code {
 }
 
 impl fmt::Display for Finding {
-    /// One line.
+    /// One line, which changes nothing of the terminal that shows it: some of it are words of others.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, code, place, what, evidence, fix } = self;
-        write!(f, "{:<8} {code}: {place} {what} ({}); {fix}", severity.as_str(), evidence.replace('\n', " "))
+        let told = format!("{:<8} {code}: {place} {what} ({}); {fix}", severity.as_str(), evidence.replace('\n', " "));
+        for character in told.chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -226,5 +235,8 @@ mod tests {
         let line = Code::PayloadNotFinite.at(place, "at $.price:\nNaN").to_string();
         assert_eq!(line.lines().count(), 1);
         assert!(line.starts_with("warning  payload-not-finite: market:overview in memcached is written by"), "{line}");
+        let line = Code::TierRefuses.at(Place::tier("redis"), "é: \u{1b}[2J\r\u{7}\u{9b}1m").to_string();
+        assert!(line.contains("(é: \\u{1b}[2J\\r\\u{7}\\u{9b}1m); "), "{line}");
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 }

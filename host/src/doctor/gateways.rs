@@ -1,10 +1,11 @@
-//! Several gateways held together: whether each sees what the others write, whether all serve the same, and whether they are
-//! of one time and version.
+//! Several gateways held together: whether each sees what the others write, whether all serve the same, whether they are of
+//! one time and version, and whether they are all that there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Code, Finding, Place, Report, span};
+use crate::cache::Neighbour;
 use crate::record::{Order, Time, Version};
 
 /// How far a gateway's clock may be from the one of whoever asks: an answer is some time on its way.
@@ -77,6 +78,25 @@ pub fn versions(all: &[Asked]) -> Vec<Finding> {
         .collect()
 }
 
+/// Gateways that those who answered know by their heartbeats, and that are none of them.
+pub fn not_asked(all: &[Asked]) -> Vec<Finding> {
+    let answered: BTreeSet<&str> = all.iter().map(|asked| &*asked.report.gateway).collect();
+    let mut known: BTreeMap<&str, (Duration, &Neighbour, &str)> = BTreeMap::new();
+    for Asked { url, report, .. } in all {
+        for neighbour in report.neighbours.iter().filter(|neighbour| !answered.contains(&*neighbour.name)) {
+            let silence = report.at.since(neighbour.heard);
+            if known.get(&*neighbour.name).is_none_or(|(shortest, ..)| silence < *shortest) {
+                known.insert(&neighbour.name, (silence, neighbour, url));
+            }
+        }
+    }
+    let found = known.into_iter().map(|(name, (silence, neighbour, url))| {
+        let evidence = format!("version {}, heard of {} ago by {url}", neighbour.version, span(silence));
+        Code::GatewayNotAsked.at(Place::gateway(name), evidence)
+    });
+    found.collect()
+}
+
 /// Which gateways serve lesser values than another one does.
 pub fn behind(all: &[Serves]) -> Vec<Behind> {
     let mut by_key: BTreeMap<&String, Vec<(&String, Order)>> = BTreeMap::new();
@@ -144,6 +164,7 @@ mod tests {
             took_seconds: 0.1,
             findings: Vec::new(),
             tiers: Vec::new(),
+            neighbours: Vec::new(),
         };
         Asked { url: url.into(), report, answered: Time::from_micros(100_000_000) }
     }
@@ -176,6 +197,30 @@ mod tests {
         assert_eq!(places, [("gateway-versions", &two), ("gateway-versions", &three)]);
         assert!(found[0].evidence.starts_with("2; of 1 is of 1"), "{}", found[0].evidence);
         assert_eq!((versions(&all[..1]).len(), versions(&[]).len()), (0, 0));
+    }
+
+    #[test]
+    fn gateways_that_are_known_and_did_not_answer_are_told_once_by_whoever_heard_of_them_last() {
+        let of = |name: &str, url: &str, heard: &[(&str, u64)]| {
+            let mut asked = asked(url, "1", Time::from_micros(100_000_000));
+            asked.report.gateway = name.to_owned();
+            let neighbour = |(name, seconds): &(&str, u64)| Neighbour {
+                name: (*name).to_owned(),
+                version: "1".to_owned(),
+                heard: Time::from_micros(seconds * 1_000_000),
+            };
+            asked.report.neighbours = heard.iter().map(neighbour).collect();
+            asked
+        };
+        let all = [of("a", "of a", &[("b", 99), ("c", 90)]), of("b", "of b", &[("a", 99), ("c", 98), ("d", 60)])];
+        let told: Vec<_> = not_asked(&all).into_iter().map(|finding| (finding.place, finding.evidence)).collect();
+        let expected = [("c", "version 1, heard of 2s ago by of b"), ("d", "version 1, heard of 40s ago by of b")];
+        assert_eq!(told, expected.map(|(name, evidence)| (Place::gateway(name), evidence.to_owned())));
+        assert_eq!(not_asked(&all[..1]).len(), 2, "nobody asked `b`");
+        // One of a version before this tells of no neighbours.
+        let mut before = serde_json::to_value(&all[0].report).unwrap();
+        before.as_object_mut().unwrap().remove("neighbours");
+        assert_eq!(serde_json::from_value::<Report>(before).unwrap().neighbours, []);
     }
 
     /// A gateway that serves these versions.

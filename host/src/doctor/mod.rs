@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 pub use finding::{Code, Finding, Place, Severity};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Neighbour};
 use crate::market::Market;
 use crate::plugin::Operator;
 use crate::record::{TierName, Time, Version};
@@ -69,6 +69,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// The tiers below memory, from the fastest to the slowest.
     pub tiers: Vec<Tried>,
+    /// The other gateways that it knows by their heartbeats.
+    #[serde(default)]
+    pub neighbours: Vec<Neighbour>,
 }
 
 /// A tier that was tried.
@@ -123,6 +126,7 @@ impl Doctor {
             took_seconds: begun.elapsed().as_secs_f64(),
             findings,
             tiers,
+            neighbours: self.cache.neighbours(),
         }
     }
 

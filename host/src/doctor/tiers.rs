@@ -138,14 +138,7 @@ impl Findings {
 
     /// A tier that did not let itself be looked at.
     fn no_answer(&mut self, tier: &Arc<dyn Tier>, error: &TierError) {
-        let code = match error {
-            TierError::Deadline(_) => Code::TierSilent,
-            TierError::Refused(words) if says(words, &LOGIN_REFUSED) => Code::TierLoginRefused,
-            TierError::Refused(words) if says(words, &FULL) => Code::TierFull,
-            TierError::Refused(_) => Code::TierRefuses,
-            TierError::Connect(_) | TierError::Broken(_) | TierError::Unavailable(_) => Code::TierUnreachable,
-        };
-        self.add(code, format!("{}: {error}", tier.summary()));
+        self.add(unanswered(error), format!("{}: {error}", tier.summary()));
         self.add(Code::CheckNotDone, format!("version, clock, memory and limits: {error}"));
     }
 
@@ -227,6 +220,17 @@ impl Findings {
     }
 }
 
+/// What is wrong with a tier that answered with this error.
+fn unanswered(error: &TierError) -> Code {
+    match error {
+        TierError::Deadline(_) => Code::TierSilent,
+        TierError::Refused(words) if says(words, &LOGIN_REFUSED) => Code::TierLoginRefused,
+        TierError::Refused(words) if says(words, &FULL) => Code::TierFull,
+        TierError::Refused(_) => Code::TierRefuses,
+        TierError::Connect(_) | TierError::Broken(_) | TierError::Unavailable(_) => Code::TierUnreachable,
+    }
+}
+
 fn says(words: &str, any: &[&str]) -> bool {
     any.iter().any(|word| words.contains(word))
 }
@@ -250,6 +254,74 @@ mod tests {
         let mut findings = Findings { place: Place::tier(&tier), list: Vec::new() };
         findings.version(&tier, &Health { version: version.map(str::to_owned), ..Health::default() });
         findings.list.into_iter().map(|finding| finding.code).collect()
+    }
+
+    fn findings() -> Findings {
+        Findings { place: Place::tier("redis"), list: Vec::new() }
+    }
+
+    #[test]
+    fn a_tier_that_does_not_let_itself_be_looked_at_is_told_by_what_it_says() {
+        let refused = |words: &str| TierError::Refused(words.to_owned());
+        for (error, code) in [
+            (TierError::Deadline(Duration::from_secs(1)), "tier-silent"),
+            (TierError::Connect("refused".to_owned()), "tier-unreachable"),
+            (TierError::Broken("reset".to_owned()), "tier-unreachable"),
+            (TierError::Unavailable("5 calls failed".into()), "tier-unreachable"),
+            (refused("WRONGPASS invalid username-password pair"), "tier-login-refused"),
+            (refused("NOAUTH Authentication required"), "tier-login-refused"),
+            (refused("OOM command not allowed"), "tier-full"),
+            (refused("LOADING Redis is loading the dataset in memory"), "tier-refuses"),
+        ] {
+            assert_eq!(unanswered(&error).as_str(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_canary_that_did_not_come_back_is_told_by_what_became_of_it() {
+        let not_stored = |why: &str| Unverified::NotStored { label: "failed", why: why.to_owned() };
+        for (why, code) in [
+            (Unverified::Gone, "write-not-verified"),
+            (Unverified::Otherwise, "write-not-verified"),
+            (Unverified::NotRead(TierError::Deadline(Duration::from_secs(1))), "write-not-verified"),
+            (not_stored("refused: NOREPLICAS Not enough good replicas to write."), "write-not-verified"),
+            (not_stored("refused: OOM command not allowed"), "tier-full"),
+            (not_stored("refused: NOAUTH Authentication required."), "tier-login-refused"),
+        ] {
+            for (ever, last) in [(true, "the last write was verified 7s ago"), (false, "no write was ever verified")] {
+                let age = Duration::from_secs(7);
+                let verified = Verified { tier: TierName::new("redis"), age, ever, failure: Some(why.clone()) };
+                let mut findings = findings();
+                findings.unverified(&why, &verified);
+                let [finding] = &findings.list[..] else { panic!("one finding: {:?}", findings.list) };
+                assert_eq!((finding.code.as_str(), &finding.place), (code, &Place::tier("redis")), "{why}");
+                assert!(finding.evidence.contains(&why.to_string()) && finding.evidence.contains(last), "{finding}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_evict_is_nearly_full_from_nine_tenths_of_its_memory_and_one_that_evicts_never_is() {
+        let found = |facts: [(&str, &str); 3]| -> Vec<String> {
+            let facts = facts.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            let mut findings = findings();
+            findings.memory(&Health { facts, ..Health::default() });
+            findings.list.into_iter().map(|finding| finding.code).collect()
+        };
+        let redis = |used, policy| found([("used_memory", used), ("maxmemory", "1000"), ("maxmemory_policy", policy)]);
+        let memcached = |used, evicts| found([("bytes", used), ("limit_maxbytes", "1000"), ("evicts", evicts)]);
+        for nearly_full in [redis("900", "noeviction"), memcached("900", "off"), redis("1100", "noeviction")] {
+            assert_eq!(nearly_full, ["tier-nearly-full"]);
+        }
+        for fine in [
+            redis("899", "noeviction"),
+            memcached("890", "off"),
+            redis("1000", "allkeys-lru"),
+            memcached("1000", "on"),
+            found([("used_memory", "900"), ("maxmemory", "0"), ("maxmemory_policy", "noeviction")]),
+        ] {
+            assert_eq!(fine, [""; 0]);
+        }
     }
 
     #[test]

@@ -109,6 +109,8 @@ fn lost(writes: &[(Key, Written)], now: Time) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::record::{Kind, TierName, Version};
 
@@ -137,6 +139,61 @@ mod tests {
             [("item-limit-too-small".into(), tier_of("d")), ("write-failed".into(), Place::tier("redis"))]
         );
         assert!(lost(&all, Time::now())[1].evidence.starts_with("2 in the last 1m"));
+    }
+
+    #[test]
+    fn what_was_refused_and_what_lost_is_told_by_key_with_its_writer() {
+        let now = Time::now();
+        let refused = |from: &str| {
+            let what = What::Refused { bytes_len: 2, error: "no number at $.price".to_owned() };
+            (Key::new("a").unwrap(), Written { at: now, from: from.into(), what, outcomes: Vec::new() })
+        };
+        let all = [
+            refused("api"),
+            // A payload that was found is in quarantine, and its writer heard nothing.
+            refused(FOREIGN),
+            written("b", "warmer", "refused", "a real value is there"),
+            written("c", "api", "superseded", "a newer value is there"),
+            written("d", "api", "unknown", "no answer"),
+        ];
+        let told: Vec<_> = lost(&all, now).into_iter().map(|f| (f.code, f.place, f.evidence)).collect();
+        let expected = [
+            ("payload-refused", Place::key("a"), "by api: no number at $.price"),
+            ("write-failed", Place::tier("redis"), "`d` by api: no answer"),
+            ("write-refused", Place::key("b"), "`b` by warmer: a real value is there"),
+            ("write-superseded", Place::key("c"), "`c` by api: a newer value is there"),
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for ((code, place, evidence), (named, at, words)) in told.iter().zip(expected) {
+            assert_eq!((code.as_str(), place), (named, &at));
+            assert!(evidence.starts_with("1 in the last 1m") && evidence.ends_with(words), "{evidence}");
+        }
+    }
+
+    #[test]
+    fn every_symptom_has_a_finding_of_its_own_with_the_key_the_tier_and_what_was_mended() {
+        let now = Time::now();
+        for (symptom, code) in [
+            (Symptom::Repaired("peeled-encoding".into()), "payload-encoded-twice"),
+            (Symptom::Repaired("non-finite-number".into()), "payload-not-finite"),
+            (Symptom::Repaired("trailing-comma".into()), "payload-repaired"),
+            (Symptom::ClockAhead, "clock-ahead"),
+            (Symptom::Endless, "life-endless"),
+            (Symptom::LongLived, "life-too-long"),
+            (Symptom::Vanished, "value-vanished"),
+            (Symptom::Placeholder, "placeholder-over-data"),
+            (Symptom::Outranked, "second-writer"),
+        ] {
+            let repair = match &symptom {
+                Symptom::Repaired(repair) => format!("{repair} "),
+                _ => String::new(),
+            };
+            let (key, tier) = (Key::new("k").unwrap(), Some(TierName::new("redis")));
+            let seen = Seen { key, tier, symptom, evidence: "at $: so it is".to_owned(), first: now, last: now };
+            let found = super::symptom(&seen, now.after(Duration::from_secs(2)));
+            assert_eq!((found.code.as_str(), found.place), (code, Place::key("k").in_tier(Some("redis"))));
+            assert_eq!(found.evidence, format!("2s ago: {repair}at $: so it is"));
+        }
     }
 
     #[test]

@@ -10,14 +10,18 @@
 //! | `GET /api/coingecko/summary` | the four documents of CoinGecko in short, always 200 |
 //! | `GET /api/coingecko/{categories,derivatives,derivatives/funding-spreads,exchanges/concentration,cycle-phase}` | `{status, data}`; 503 without the document |
 //!
-//! Whatever else such a page asks for is 404 in JSON, as any route that is not there.
+//! Whatever else such a page asks for is 404 in JSON, as any route that is not there. `Cache-Status` tells how the cache had
+//! what an answer is made of; of several documents, the one that it had worst.
+
+use std::cmp::Reverse;
 
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::App;
 use super::respond::{self, Answer, Refusal};
-use crate::record::{Key, Kind};
+use crate::cache::Read;
+use crate::record::{Key, Kind, ReadOutcome, Time};
 
 /// Alerts when the page names no limit.
 const ALERTS_DEFAULT: usize = 50;
@@ -37,6 +41,13 @@ const COINS: usize = 5;
 /// Categories in the summary.
 const CATEGORIES: usize = 3;
 
+/// A document as the cache has it.
+struct Document {
+    /// The real value, fresh or stale; `None` when there is none.
+    value: Option<Value>,
+    read: Read,
+}
+
 /// The alerts.
 pub(super) async fn alerts(app: &App, query: Option<&str>) -> Result<Answer, Refusal> {
     let limit = match parameter(query, "limit") {
@@ -46,12 +57,13 @@ pub(super) async fn alerts(app: &App, query: Option<&str>) -> Result<Answer, Ref
             Refusal::new(StatusCode::BAD_REQUEST, "bad-limit", message)
         })?,
     };
-    let alerts = match read(app, "dashboard:alerts").await? {
+    let Document { value, read } = document(app, "dashboard:alerts").await?;
+    let alerts = match value {
         Some(Value::Array(alerts)) => alerts,
         _ => Vec::new(),
     };
     let alerts: Vec<_> = alerts.into_iter().filter(is_worth_telling).take(limit).collect();
-    Ok(respond::json(StatusCode::OK, &alerts))
+    Ok(of_cache(app, respond::json(StatusCode::OK, &alerts), &read))
 }
 
 fn is_worth_telling(alert: &Value) -> bool {
@@ -70,20 +82,22 @@ pub(super) async fn beta_chart(app: &App, query: Option<&str>) -> Result<Answer,
         let message = format!("`timeframe` must be one of {}", TIMEFRAMES.join(", "));
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad-timeframe", message));
     }
-    match read(app, &format!("virtuoso:beta_chart:{number}h")).await? {
+    let Document { value, read } = document(app, &format!("virtuoso:beta_chart:{number}h")).await?;
+    let answer = match value {
         Some(Value::Object(mut chart)) => {
             chart.insert("from_cache".to_owned(), true.into());
-            Ok(respond::json(StatusCode::OK, &chart))
+            respond::json(StatusCode::OK, &chart)
         }
-        _ => Err(Refusal::new(StatusCode::NOT_FOUND, "miss", format!("no chart of {number} h is in the cache"))),
-    }
+        _ => Refusal::new(StatusCode::NOT_FOUND, "miss", format!("no chart of {number} h is in the cache")).answer(),
+    };
+    Ok(of_cache(app, answer, &read))
 }
 
 /// The perpetuals, as the mobile view has them.
 pub(super) async fn perpetuals(app: &App) -> Result<Answer, Refusal> {
     let failed = |error: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "view-failed", error);
-    let live = app.market.live(1).await.map_err(|error| failed(error.to_string()))?;
-    let live: Value = serde_json::from_slice(&live.identity.bytes).map_err(|error| failed(error.to_string()))?;
+    let snapshot = app.market.live(1).await.map_err(|error| failed(error.to_string()))?;
+    let live: Value = serde_json::from_slice(&snapshot.identity.bytes).map_err(|error| failed(error.to_string()))?;
     let known = &live["perps"];
     let mut pulse: Map<String, Value> = [
         ("total_open_interest", "open_interest"),
@@ -107,24 +121,28 @@ pub(super) async fn perpetuals(app: &App) -> Result<Answer, Refusal> {
     pulse.insert("status".to_owned(), if is_known { "success" } else { "unavailable" }.into());
     pulse.insert("signals".to_owned(), json!([]));
     pulse.insert("signal_count".to_owned(), 0.into());
-    Ok(respond::json(StatusCode::OK, &pulse))
+    let mut answer = respond::json(StatusCode::OK, &pulse);
+    respond::view_status(&mut answer, &snapshot, app.cache.is_degraded(), Time::now());
+    Ok(answer)
 }
 
 /// The signals as their owner wrote them.
 pub(super) async fn signals(app: &App) -> Result<Answer, Refusal> {
-    match read(app, "analysis:signals").await? {
-        Some(signals) => Ok(respond::json(StatusCode::OK, &signals)),
-        None => Err(Refusal::new(StatusCode::NOT_FOUND, "miss", "nobody has written signals".to_owned())),
-    }
+    let Document { value, read } = document(app, "analysis:signals").await?;
+    let answer = match value {
+        Some(signals) => respond::json(StatusCode::OK, &signals),
+        None => Refusal::new(StatusCode::NOT_FOUND, "miss", "nobody has written signals".to_owned()).answer(),
+    };
+    Ok(of_cache(app, answer, &read))
 }
 
 /// What is known from CoinGecko.
 pub(super) async fn coingecko(app: &App, name: &str) -> Result<Answer, Refusal> {
-    let data = match name {
+    let Document { value, read } = match name {
         "summary" => return summary(app).await,
-        "categories" | "derivatives" => read(app, &format!("coingecko:{name}")).await?,
+        "categories" | "derivatives" => document(app, &format!("coingecko:{name}")).await?,
         // No producer is known that writes it: as before, it is there once somebody does.
-        "cycle-phase" => read(app, "coingecko:cycle_phase").await?,
+        "cycle-phase" => document(app, "coingecko:cycle_phase").await?,
         "derivatives/funding-spreads" => member(app, "coingecko:derivatives", "funding_spreads").await?,
         "exchanges/concentration" => member(app, "coingecko:exchanges", "concentration").await?,
         _ => {
@@ -132,60 +150,87 @@ pub(super) async fn coingecko(app: &App, name: &str) -> Result<Answer, Refusal> 
             return Err(Refusal::new(StatusCode::NOT_FOUND, "no-route", message));
         }
     };
-    let Some(data) = data else {
-        let message = format!("nobody has written what `{name}` is made of");
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "miss", message));
+    let answer = match value {
+        Some(data) => respond::json(StatusCode::OK, &json!({ "status": "success", "data": data })),
+        None => {
+            let message = format!("nobody has written what `{name}` is made of");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "miss", message).answer()
+        }
     };
-    Ok(respond::json(StatusCode::OK, &json!({ "status": "success", "data": data })))
+    Ok(of_cache(app, answer, &read))
 }
 
 async fn summary(app: &App) -> Result<Answer, Refusal> {
     let (trending, derivatives, categories, exchanges) = tokio::try_join!(
-        read(app, "coingecko:trending"),
-        read(app, "coingecko:derivatives"),
-        read(app, "coingecko:categories"),
-        read(app, "coingecko:exchanges"),
+        document(app, "coingecko:trending"),
+        document(app, "coingecko:derivatives"),
+        document(app, "coingecko:categories"),
+        document(app, "coingecko:exchanges"),
     )?;
     let first = |list: &Value, most: usize| Value::from_iter(list.as_array().into_iter().flatten().take(most).cloned());
-    let part = |document: Option<Value>, of: &dyn Fn(&Value) -> Value| match document {
+    let part = |document: &Document, of: &dyn Fn(&Value) -> Value| match &document.value {
         None => json!({ "available": false, "updated_at": null }),
         Some(document) => {
-            let mut part = of(&document);
+            let mut part = of(document);
             part["available"] = true.into();
             part["updated_at"] = document["updated_at"].clone();
             part
         }
     };
     let data = json!({
-        "trending": part(trending, &|all| json!({ "top_coins": first(&all["coins"], COINS) })),
-        "derivatives": part(derivatives, &|all| json!({
+        "trending": part(&trending, &|all| json!({ "top_coins": first(&all["coins"], COINS) })),
+        "derivatives": part(&derivatives, &|all| json!({
             "total_open_interest": all["total_open_interest"],
             "arb_opportunities": all["funding_spreads"].as_object().map(Map::len),
         })),
-        "categories": part(categories, &|all| json!({
+        "categories": part(&categories, &|all| json!({
             "rotation_signal": all["rotation_signal"],
             "top_performers": first(&all["top_performers"], CATEGORIES),
         })),
-        "exchanges": part(exchanges, &|all| json!({
+        "exchanges": part(&exchanges, &|all| json!({
             "total_volume_btc": all["total_volume_btc"],
             "top_3_share": all["concentration"]["top_3_share"],
         })),
     });
-    Ok(respond::json(StatusCode::OK, &json!({ "status": "success", "data": data })))
+    let answer = respond::json(StatusCode::OK, &json!({ "status": "success", "data": data }));
+    let reads = [&trending.read, &derivatives.read, &categories.read, &exchanges.read];
+    let worst = reads.into_iter().max_by_key(|read| badness(read)).unwrap_or(&trending.read);
+    Ok(of_cache(app, answer, worst))
 }
 
-async fn member(app: &App, key: &str, member: &str) -> Result<Option<Value>, Refusal> {
-    let value = read(app, key).await?;
-    Ok(value.map(|value| value[member].clone()).filter(|value| !value.is_null()))
+/// The greater, the worse the cache had it: nothing is worse than a stale value, and of two values the one that ends first.
+fn badness(read: &Read) -> (u8, Option<Reverse<Time>>) {
+    let kind = match read.outcome {
+        ReadOutcome::Hit { .. } => 0,
+        ReadOutcome::Stale { .. } => 1,
+        ReadOutcome::Miss => 2,
+        ReadOutcome::Unavailable { .. } => 3,
+    };
+    (kind, read.record.as_ref().map(|record| Reverse(record.soft_expiry)))
 }
 
-/// The real value of a key, fresh or stale; `None` when there is none.
-async fn read(app: &App, key: &str) -> Result<Option<Value>, Refusal> {
+async fn member(app: &App, key: &str, member: &str) -> Result<Document, Refusal> {
+    let Document { value, read } = document(app, key).await?;
+    Ok(Document { value: value.map(|value| value[member].clone()).filter(|value| !value.is_null()), read })
+}
+
+async fn document(app: &App, key: &str) -> Result<Document, Refusal> {
     let key = Key::new(key).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "bad-key", error.to_string()))?;
-    let read = app.cache.get(&key).await;
-    let Some(record) = read.record.filter(|record| record.kind == Kind::Real) else { return Ok(None) };
+    let mut read = app.cache.get(&key).await;
+    // A stand-in is no document.
+    if read.record.as_ref().is_some_and(|record| record.kind != Kind::Real) {
+        read = Read { record: None, outcome: ReadOutcome::Miss };
+    }
     // What no codec knows may be any text.
-    Ok(serde_json::from_slice(&record.bytes).ok())
+    let value = read.record.as_ref().and_then(|record| serde_json::from_slice(&record.bytes).ok());
+    Ok(Document { value, read })
+}
+
+/// The answer, with how the cache had what it is made of.
+fn of_cache(app: &App, mut answer: Answer, Read { record, outcome }: &Read) -> Answer {
+    let is_degraded = app.cache.is_degraded();
+    respond::read_status(answer.headers_mut(), outcome, record.as_deref(), is_degraded, Time::now());
+    answer
 }
 
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {

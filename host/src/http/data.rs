@@ -119,9 +119,9 @@ pub(super) fn view(path: &str) -> Option<usize> {
 }
 
 /// The answer to a request for a view.
-pub(super) fn view_answer(request: &HeaderMap, snapshot: &Snapshot, now: Time) -> Answer {
+pub(super) fn view_answer(request: &HeaderMap, snapshot: &Snapshot, is_degraded: bool, now: Time) -> Answer {
     let mut answer = respond::snapshot(request, snapshot, "application/json", VIEW_CACHE_CONTROL);
-    respond::view_status(&mut answer, snapshot, now);
+    respond::view_status(&mut answer, snapshot, is_degraded, now);
     no_sniffing(&mut answer);
     answer
 }
@@ -217,13 +217,13 @@ async fn of_view(app: &App, view: usize, request: &Request<Incoming>) -> Result<
     if limit != LIMIT_DEFAULT {
         let limited = app.market.snapshot_limited(view, limit).await;
         let failed = |error: ViewError| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "view-failed", error.to_string());
-        return Ok(view_answer(request.headers(), &*limited.map_err(failed)?, Time::now()));
+        return Ok(view_answer(request.headers(), &*limited.map_err(failed)?, app.cache.is_degraded(), Time::now()));
     }
     let Some(snapshot) = &*app.market.snapshot(view) else {
         let message = "the views are not composed yet".to_owned();
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message));
     };
-    Ok(view_answer(request.headers(), snapshot, Time::now()))
+    Ok(view_answer(request.headers(), snapshot, app.cache.is_degraded(), Time::now()))
 }
 
 /// Ready, or what is waited for; with the age of the data of each document, and how each watched key is warmed.

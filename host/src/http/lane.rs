@@ -51,6 +51,8 @@ struct Plain {
 /// What is sent for a view in an encoding.
 struct Ready {
     snapshot: Arc<Snapshot>,
+    /// `Cache-Status` says it.
+    is_degraded: bool,
     /// `Date`, `Age` and the time to live count in seconds.
     second: u64,
     bytes: Vec<u8>,
@@ -145,17 +147,19 @@ fn plain(read: &[u8], is_known: impl Fn(&str) -> bool) -> Option<Plain> {
 // === impl Answers ===
 
 impl Answers {
-    /// The answer of this second; `None` within as long as the view is not composed.
+    /// The answer of this second and mode; `None` within as long as the view is not composed.
     fn ready(&self, app: &App, plain: &Plain) -> Guard<Option<Arc<Ready>>> {
         let place = &self.0[plain.view][plain.encoding as usize];
-        let (snapshot, now) = (app.market.snapshot(plain.view), Time::now());
+        let (snapshot, is_degraded, now) = (app.market.snapshot(plain.view), app.cache.is_degraded(), Time::now());
         let Some(snapshot) = &*snapshot else { return Guard::from_inner(None) };
         let last = place.load();
-        let is_current = |last: &Arc<Ready>| last.second == now.seconds() && Arc::ptr_eq(&last.snapshot, snapshot);
+        let is_current = |last: &Arc<Ready>| {
+            last.second == now.seconds() && last.is_degraded == is_degraded && Arc::ptr_eq(&last.snapshot, snapshot)
+        };
         if last.as_ref().is_some_and(is_current) {
             return last;
         }
-        let ready = Arc::new(Ready::new(snapshot.clone(), plain.encoding, now));
+        let ready = Arc::new(Ready::new(snapshot.clone(), plain.encoding, is_degraded, now));
         place.store(Some(ready.clone()));
         Guard::from_inner(Some(ready))
     }
@@ -164,9 +168,9 @@ impl Answers {
 // === impl Ready ===
 
 impl Ready {
-    fn new(snapshot: Arc<Snapshot>, encoding: Encoding, now: Time) -> Self {
+    fn new(snapshot: Arc<Snapshot>, encoding: Encoding, is_degraded: bool, now: Time) -> Self {
         let accepted = encoding.token().map(|token| (ACCEPT_ENCODING, HeaderValue::from_static(token)));
-        let answer = data::view_answer(&accepted.into_iter().collect::<HeaderMap>(), &snapshot, now);
+        let answer = data::view_answer(&accepted.into_iter().collect::<HeaderMap>(), &snapshot, is_degraded, now);
         let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();
         let mut put = |name: &str, value: &[u8]| {
             [name.as_bytes(), b": ", value, b"\r\n"].iter().for_each(|part| bytes.extend_from_slice(part));
@@ -183,7 +187,7 @@ impl Ready {
             tracing::debug!(%error, "no file in memory for an answer; its bytes are copied");
             None
         });
-        Self { snapshot, second: now.seconds(), bytes, file }
+        Self { snapshot, is_degraded, second: now.seconds(), bytes, file }
     }
 }
 

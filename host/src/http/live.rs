@@ -58,7 +58,7 @@ struct Events {
 /// The document, with a validator like any view.
 pub(super) async fn document(app: &App, request: &HeaderMap, limit: u32) -> Result<Answer, Refusal> {
     let snapshot = app.market.live(limit).await.map_err(failed)?;
-    Ok(data::view_answer(request, &snapshot, Time::now()))
+    Ok(data::view_answer(request, &snapshot, app.cache.is_degraded(), Time::now()))
 }
 
 /// The stream of its changes; it ends when `stop` is told.

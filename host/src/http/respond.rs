@@ -125,15 +125,17 @@ pub(super) fn snapshot(
 }
 
 /// Adds `Age` and `Cache-Status` to the answer of a view.
-pub(super) fn view_status(answer: &mut Answer, snapshot: &Snapshot, now: Time) {
+pub(super) fn view_status(answer: &mut Answer, snapshot: &Snapshot, is_degraded: bool, now: Time) {
     let headers = answer.headers_mut();
     if let Some(as_of) = snapshot.as_of {
         headers.insert(header::AGE, HeaderValue::from(now.since(as_of).as_secs()));
     }
     let status = match (snapshot.as_of, snapshot.fresh_until) {
-        (None, _) => "tiergate; hit; detail=unavailable".to_owned(),
-        (Some(_), Some(until)) if now < until => format!("tiergate; hit; ttl={}", until.remaining(now).as_secs()),
-        (Some(_), _) => "tiergate; hit; detail=stale".to_owned(),
+        (None, _) => cache_status("hit", &["unavailable"], is_degraded),
+        (Some(_), Some(until)) if now < until => {
+            cache_status(&format!("hit; ttl={}", until.remaining(now).as_secs()), &[], is_degraded)
+        }
+        (Some(_), _) => cache_status("hit", &["stale"], is_degraded),
     };
     insert(headers, CACHE_STATUS, &status);
 }
@@ -150,19 +152,24 @@ pub(super) fn read_status(
         true => i64::try_from(record.soft_expiry.remaining(now).as_secs()).unwrap_or(i64::MAX),
         false => -i64::try_from(now.since(record.soft_expiry).as_secs()).unwrap_or(i64::MAX),
     });
+    let hit = format!("hit; ttl={ttl}");
     let status = match outcome {
-        ReadOutcome::Hit { tier } if is_degraded => format!("tiergate; hit; ttl={ttl}; detail=\"{tier}; degraded\""),
-        ReadOutcome::Hit { tier } => format!("tiergate; hit; ttl={ttl}; detail={tier}"),
-        ReadOutcome::Stale { tier, why } => {
-            let why = why.as_str();
-            let degraded = if is_degraded { "; degraded" } else { "" };
-            format!("tiergate; hit; ttl={ttl}; detail=\"{tier}; {why}{degraded}\"")
-        }
-        ReadOutcome::Miss if is_degraded => "tiergate; fwd=miss; detail=degraded".to_owned(),
-        ReadOutcome::Miss => "tiergate; fwd=miss".to_owned(),
-        ReadOutcome::Unavailable { .. } => "tiergate; fwd=miss; detail=unavailable".to_owned(),
+        ReadOutcome::Hit { tier } => cache_status(&hit, &[tier.as_str()], is_degraded),
+        ReadOutcome::Stale { tier, why } => cache_status(&hit, &[tier.as_str(), why.as_str()], is_degraded),
+        ReadOutcome::Miss => cache_status("fwd=miss", &[], is_degraded),
+        ReadOutcome::Unavailable { .. } => cache_status("fwd=miss", &["unavailable"], is_degraded),
     };
     insert(headers, CACHE_STATUS, &status);
+}
+
+/// What `Cache-Status` says: how it went and the details, of which the last is that changes may be missed, if they may.
+fn cache_status(how: &str, details: &[&str], is_degraded: bool) -> String {
+    let details = [details, if is_degraded { &["degraded"] } else { &[] }].concat();
+    match &details[..] {
+        [] => format!("tiergate; {how}"),
+        [one] => format!("tiergate; {how}; detail={one}"),
+        several => format!("tiergate; {how}; detail=\"{}\"", several.join("; ")),
+    }
 }
 
 /// Inserts a value that is made of visible ASCII.

@@ -311,8 +311,9 @@ impl Cache {
             if !tier.is_shared() {
                 let (cache, tier, key) = (self.clone(), tier.clone(), key.clone());
                 tokio::spawn(async move {
+                    let until = Instant::now() + cache.deadline;
                     let outcome = tier.delete(&key, floor).await;
-                    let outcome = cache.wait_to_delete(at, &key, floor, outcome).await;
+                    let outcome = cache.wait_to_delete(at, &key, floor, outcome, until).await;
                     if let Some(reason) = outcome.reason() {
                         tracing::warn!(%key, tier = %tier.name(), outcome = outcome.label(), reason, "a delete of another gateway did not succeed here");
                     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::record::Time;
 use crate::tier::canary;
 
@@ -17,13 +19,13 @@ pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 const VERSION_BYTES_MAX: usize = 32;
 
 /// Another gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbour {
     /// Its name: another one at each start.
     pub name: String,
     /// Its version.
     pub version: String,
-    /// When a heartbeat of it was last read.
+    /// When a heartbeat of it was last read, by the clock of whoever read it.
     pub heard: Time,
 }
 

@@ -4,7 +4,7 @@
 //! A lane holds the greatest record of each key, and before it the delete that came meanwhile. They are played through the
 //! same compare-and-set as any write, so that what others wrote in between stays where it is greater. No lane waits for
 //! another; within a lane each item has its own time to be tried again, so that none holds up the next. What waits is in
-//! the journal before its writer is told so.
+//! the journal before its writer is told so; where that takes longer than the writer's deadline, it is told that, too.
 
 mod lane;
 mod replay;
@@ -14,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
 
 use super::Cache;
 use crate::record::{DeleteOutcome, Key, Kind, Record, Time, Version, WriteOutcome};
@@ -61,7 +62,8 @@ impl Cache {
         self.recall(known);
     }
 
-    /// Lets a record that the tier number `at` could not take wait for it. Answers what the writer is to be told.
+    /// Lets a record that the tier number `at` could not take wait for it. Answers what the writer is to be told, `until` its
+    /// request's deadline.
     ///
     /// A placeholder does not wait: it may be written only where nothing is, which nobody knows of a tier that is away.
     pub(super) async fn wait_to_write(
@@ -70,6 +72,7 @@ impl Cache {
         key: &Key,
         copy: &Arc<Record>,
         outcome: WriteOutcome,
+        until: Instant,
     ) -> WriteOutcome {
         let why = match &outcome {
             WriteOutcome::Failed(failure) if failure.may_pass() => failure.to_string(),
@@ -80,7 +83,7 @@ impl Cache {
             return outcome;
         }
         match self.lanes[at].offer(key, Offer::Write(copy.clone()), &why, Time::now()) {
-            Taken::Waits(ticket) => WriteOutcome::Queued(self.journalled(why, ticket).await),
+            Taken::Waits(ticket) => WriteOutcome::Queued(self.waits(why, ticket, until).await),
             Taken::Outranked => WriteOutcome::Superseded,
             Taken::Full(limit) => WriteOutcome::Failed(format!("{why}; {limit}").into()),
         }
@@ -94,31 +97,44 @@ impl Cache {
         key: &Key,
         floor: Version,
         outcome: DeleteOutcome,
+        until: Instant,
     ) -> DeleteOutcome {
         let why = match &outcome {
             DeleteOutcome::Failed(failure) if failure.may_pass() => failure.to_string(),
             DeleteOutcome::Unknown(why) => why.clone(),
             DeleteOutcome::Failed(_) | DeleteOutcome::Queued(_) => return outcome,
             DeleteOutcome::Deleted | DeleteOutcome::Absent | DeleteOutcome::Superseded => {
-                if let Some(ticket) = self.lanes[at].forget_up_to(key, floor) {
-                    self.journalled(String::new(), Some(ticket)).await;
+                if let Some(ticket) = self.lanes[at].forget_up_to(key, floor)
+                    && let Err(why) = self.journalled(ticket, until).await
+                {
+                    let tier = self.lanes[at].tier();
+                    tracing::warn!(%tier, %key, why, "a value that waited for the tier was deleted, and may wait again after a crash");
                 }
                 return outcome;
             }
         };
         match self.lanes[at].offer(key, Offer::Delete(floor), &why, Time::now()) {
-            Taken::Waits(ticket) => DeleteOutcome::Queued(self.journalled(why, ticket).await),
+            Taken::Waits(ticket) => DeleteOutcome::Queued(self.waits(why, ticket, until).await),
             Taken::Outranked => DeleteOutcome::Superseded,
             Taken::Full(limit) => DeleteOutcome::Failed(format!("{why}; {limit}").into()),
         }
     }
 
-    /// The reason for waiting, once the journal has it; with what is wrong with the journal, if anything is.
-    async fn journalled(&self, why: String, ticket: Option<Ticket>) -> String {
-        let (Some(journal), Some(ticket)) = (&self.journal, ticket) else { return why };
-        match journal.durable(ticket).await {
+    /// The reason for waiting, once the journal has it; or why the journal has it not, or not yet.
+    async fn waits(&self, why: String, ticket: Option<Ticket>, until: Instant) -> String {
+        let Some(ticket) = ticket else { return why };
+        match self.journalled(ticket, until).await {
             Ok(()) => why,
-            Err(error) => format!("{why}; it waits in memory alone, because the journal failed: {error}"),
+            Err(error) => format!("{why}; it waits in memory alone, because {error}"),
+        }
+    }
+
+    /// Whether the journal has the change by then. What it is late with it still carries through.
+    async fn journalled(&self, ticket: Ticket, until: Instant) -> Result<(), String> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        match timeout_at(until, journal.durable(ticket)).await {
+            Ok(written) => written.map_err(|error| format!("the journal failed: {error}")),
+            Err(_) => Err("the journal did not have it by the deadline".to_owned()),
         }
     }
 

@@ -5,6 +5,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::cache::{PutOptions, Verdict};
 use crate::record::{Failure, RejectedWhy};
+use crate::tier::disk::journal::Journal;
 
 /// The deadline of the cache and of each call of these tiers.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(200);
@@ -25,6 +26,8 @@ enum Put {
     Late,
     /// Refused at once, as too large.
     TooLarge,
+    /// Refused at once, for want of memory; a delete is carried out at once.
+    Full,
 }
 
 fn silent(name: &str, put: Put) -> Arc<Silent> {
@@ -59,22 +62,29 @@ impl Tier for Silent {
                     Payload { bytes, flags: 0, remaining: Some(DEADLINE * 100), stamp: Some(stamp(Version(1))) };
                 Ok(keys.iter().map(|_| Some(Found::Shared(payload.clone()))).collect())
             }
-            Put::Never | Put::Late => Err(TierError::Deadline(DEADLINE)),
+            Put::Never | Put::Late | Put::Full => Err(TierError::Deadline(DEADLINE)),
         }
     }
 
     async fn put(&self, _: &Key, _: &Record) -> WriteOutcome {
-        if matches!(self.put, Put::TooLarge) {
-            return WriteOutcome::Rejected(RejectedWhy::TooLarge { bytes: 2, limit: 1 });
-        }
-        sleep(DEADLINE).await;
         match self.put {
-            Put::Late => WriteOutcome::Stored,
-            Put::Never | Put::TooLarge => WriteOutcome::Unknown(TierError::Deadline(DEADLINE).to_string()),
+            Put::TooLarge => WriteOutcome::Rejected(RejectedWhy::TooLarge { bytes: 2, limit: 1 }),
+            Put::Full => WriteOutcome::Failed(Failure::passing("no memory")),
+            Put::Late => {
+                sleep(DEADLINE).await;
+                WriteOutcome::Stored
+            }
+            Put::Never => {
+                sleep(DEADLINE).await;
+                WriteOutcome::Unknown(TierError::Deadline(DEADLINE).to_string())
+            }
         }
     }
 
     async fn delete(&self, _: &Key, _: Version) -> DeleteOutcome {
+        if matches!(self.put, Put::Full) {
+            return DeleteOutcome::Absent;
+        }
         sleep(DEADLINE).await;
         DeleteOutcome::Failed(Failure::passing(TierError::Deadline(DEADLINE).to_string()))
     }
@@ -117,6 +127,35 @@ async fn two_tiers_that_never_answer_cost_a_reader_a_writer_and_a_deleter_one_de
     assert_eq!(begun.elapsed(), DEADLINE);
     let below = &deleted.outcomes[1..];
     assert!(below.iter().all(|(_, outcome)| matches!(outcome, DeleteOutcome::Queued(_))), "{deleted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_journal_costs_a_writer_and_a_deleter_no_more_than_their_deadline_and_they_are_told_of_it() {
+    // One that refuses at once leaves the journal all the time, and one that does not answer leaves it none.
+    for tier in [Put::Full, Put::Never] {
+        let tiers: Vec<Arc<dyn Tier>> = vec![silent("redis", tier)];
+        let cache = builder(Duration::ZERO).with_journal(Journal::stuck(), Vec::new()).build(tiers);
+        let told = |reason: Option<String>| {
+            let reason = reason.unwrap_or_default();
+            assert!(
+                reason.ends_with("it waits in memory alone, because the journal did not have it by the deadline"),
+                "{reason}"
+            );
+        };
+        let begun = Instant::now();
+        let written = put(&cache).await;
+        assert_eq!((begun.elapsed(), written.verdict()), (DEADLINE, Verdict::Queued));
+        told(written.outcomes[1].1.reason());
+        assert_eq!(cache.recovery(0)[0].depth, 1);
+        let begun = Instant::now();
+        let deleted = cache.delete(&key()).await.expect("a delete");
+        assert_eq!(begun.elapsed(), DEADLINE);
+        match &deleted.outcomes[1].1 {
+            // What waited was to be forgotten in the journal, too.
+            DeleteOutcome::Absent => assert_eq!(cache.recovery(0)[0].depth, 0),
+            outcome => told(outcome.reason()),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

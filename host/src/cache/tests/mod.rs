@@ -117,6 +117,10 @@ fn gated(name: &str) -> Arc<Gated> {
 
 /// A cache over these tiers; memory asks them again after `memory`.
 fn over(memory: Duration, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
+    builder(memory).build(tiers)
+}
+
+fn builder(memory: Duration) -> Builder {
     let minute = Duration::from_secs(60);
     let ttl = TierTtls { memory, memcached: minute, redis: minute };
     let rule = KeyPolicy { pattern: "*".to_owned(), ttl, fresh: minute, grace: minute, owners: Vec::new() };
@@ -128,7 +132,7 @@ fn over(memory: Duration, tiers: Vec<Arc<dyn Tier>>) -> Arc<Cache> {
         recovery: Limits::default(),
         verify_every: Duration::from_secs(5),
     };
-    Builder::new(config, Arc::new(Plain)).build(tiers)
+    Builder::new(config, Arc::new(Plain))
 }
 
 fn key() -> Key {

@@ -109,6 +109,35 @@ async fn half_of_twenty_calls_failing_opens_it_and_less_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_nineteen_calls_no_share_tells_anything_and_of_twenty_it_does() {
+    for (calls, expected) in [(19, Phase::Closed), (20, Phase::Open)] {
+        let breaker = breaker();
+        for n in 0..calls {
+            breaker.record(Duration::ZERO, (n % 2 == 0).then(out_of_reach).as_ref());
+        }
+        assert_eq!(breaker.standing().calls, calls);
+        // It has looked so for a second, if twenty calls were there then.
+        advance(LASTING).await;
+        breaker.record(Duration::ZERO, Some(&out_of_reach()));
+        assert_eq!(breaker.standing().phase, expected, "{calls} calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_of_five_calls_that_are_slow_open_it_and_fewer_do_not() {
+    let slow = Config::default().slow;
+    for (fast_calls, slow_calls, expected) in [(20, 80, Phase::Open), (21, 79, Phase::Closed)] {
+        let breaker = breaker();
+        (0..fast_calls).for_each(|_| breaker.record(slow, None));
+        (0..slow_calls).for_each(|_| breaker.record(slow + Duration::from_nanos(1), None));
+        assert_eq!(breaker.standing().slow, slow_calls, "a call that takes just as long as may be is not slow");
+        advance(LASTING).await;
+        breaker.record(TENTH * 2, None);
+        assert_eq!(breaker.standing().phase, expected, "{slow_calls} of 100 calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_that_are_slow_open_it_though_every_one_is_answered() {
     let breaker = breaker();
     for n in 0..40 {

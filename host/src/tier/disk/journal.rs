@@ -113,6 +113,13 @@ impl Journal {
         Ok(OpenedJournal { journal: Self { shared, thread: Some(thread) }, waiting, set_aside })
     }
 
+    /// One that never gets to write what is noted.
+    #[cfg(test)]
+    pub(crate) fn stuck() -> Self {
+        let shared = Shared { pending: Mutex::default(), wake: Condvar::new(), progress: watch::Sender::default() };
+        Self { shared: Arc::new(shared), thread: None }
+    }
+
     /// Notes what waits under a key of a tier now; `None`: nothing. Later notes of the same row replace earlier ones.
     pub fn note(&self, tier: &TierName, key: &Key, wish: Option<Wish>) -> Ticket {
         let mut pending = self.shared.lock();

@@ -360,7 +360,10 @@ fn says_damaged(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::tier::canary;
 
     #[tokio::test]
     async fn b61_reads_that_do_not_end_hold_up_others_and_do_not_pile_up() {
@@ -376,5 +379,20 @@ mod tests {
         drop(stuck);
         assert!(disk.read(&keys).await.is_ok());
         assert_eq!(disk.reads.available_permits(), READS_MAX, "every place was given back");
+    }
+
+    #[tokio::test]
+    async fn a_writer_does_not_wait_for_a_flush_that_does_not_end_and_hears_that_nobody_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { deadline: Duration::from_millis(50), ..Config::at(dir.path().join("cache.redb")) };
+        let disk = Disk::open(config).unwrap().disk;
+        let (key, now) = (Key::new("k").unwrap(), Time::now());
+        let record = canary::record(Bytes::from_static(b"1"), Version(1), Duration::from_secs(60), now);
+        // Of several writers the file takes one at a time.
+        let stuck = disk.database.begin_write().unwrap();
+        let (written, deleted) = (disk.put(&key, &record).await, disk.delete(&key, Version(2)).await);
+        stuck.abort().unwrap();
+        assert!(matches!(&written, WriteOutcome::Unknown(why) if why.contains("no answer within 50ms")), "{written:?}");
+        assert!(matches!(deleted, DeleteOutcome::Unknown(_)), "{deleted:?}");
     }
 }

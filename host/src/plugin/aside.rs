@@ -120,6 +120,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn work_that_somebody_has_waited_for_long_enough_gives_way_no_more() {
+        let policy = || thread_schedule_policy_param(thread_native_id()).map(|(policy, _)| policy);
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let waited_for = move || {
+            let begun_as = policy();
+            while policy() == Ok(idle) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            (begun_as, policy())
+        };
+        let usual = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
+        assert_eq!(aside(waited_for).await.unwrap(), (Ok(idle), Ok(usual)));
+        assert_eq!(policy(), Ok(usual));
+    }
+
+    #[tokio::test]
     async fn a_call_that_was_given_nothing_of_the_processor_has_time_left_until_patience_ends() {
         const DEADLINE: Duration = Duration::from_millis(5);
         assert!(Grace::begin(DEADLINE).is_none(), "on a thread like any other");

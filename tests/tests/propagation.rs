@@ -401,7 +401,10 @@ async fn b25_b27_an_event_of_the_bridge_is_a_hint_and_never_a_write() {
         .next()
         .expect("an event")
         .to_owned();
-    to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
+    eventually("the gateway listens", async || {
+        (to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await == 1).then_some(())
+    })
+    .await;
     eventually("the event is heard", async || {
         (gateway.metric("tiergate_hints_total", &["redis"]).await >= 1.0).then_some(())
     })

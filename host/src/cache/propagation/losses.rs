@@ -35,9 +35,9 @@ const BYTES_MAX: usize = 16 << 10;
 const LOST: [&str; 3] = ["superseded", "refused", "rejected"];
 
 pub(in crate::cache) struct Losses {
-    waiting: mpsc::Sender<(Key, Written)>,
+    waiting: mpsc::Sender<(Key, Loss)>,
     /// For the one who tells.
-    to_tell: Mutex<mpsc::Receiver<(Key, Written)>>,
+    to_tell: Mutex<mpsc::Receiver<(Key, Loss)>>,
     last: Map<Key, Written>,
 }
 
@@ -63,14 +63,14 @@ impl Losses {
         Self { waiting, to_tell: Mutex::new(to_tell), last: Map::new(KEYS_MAX) }
     }
 
-    /// Lets `written` be told, unless the like was a moment ago.
-    fn add(&self, key: &Key, written: Written) {
+    /// Lets the loss of `written` be told, unless the like was a moment ago.
+    fn add(&self, key: &Key, written: Written, loss: Loss) {
         let is_repeat = |last: &Written| written.at.since(last.at) < REPEATED_AFTER && is_like(last, &written);
         if self.last.get(key).is_some_and(|last| is_repeat(&last)) {
             return metrics::loss("repeated");
         }
-        self.last.insert(key.clone(), written.clone());
-        if self.waiting.try_send((key.clone(), written)).is_err() {
+        self.last.insert(key.clone(), written);
+        if self.waiting.try_send((key.clone(), loss)).is_err() {
             metrics::loss("overflow");
         }
     }
@@ -127,8 +127,10 @@ impl Loss {
 impl Cache {
     /// Lets other gateways know of `written`, if it lost and they can be told.
     pub(in crate::cache) fn tell_loss(&self, key: &Key, written: Written) {
-        if self.tiers.iter().any(|tier| tier.shared().is_some()) && Loss::of(&written).is_some() {
-            self.losses.add(key, written);
+        if self.tiers.iter().any(|tier| tier.shared().is_some())
+            && let Some(loss) = Loss::of(&written)
+        {
+            self.losses.add(key, written, loss);
         }
     }
 
@@ -137,10 +139,9 @@ impl Cache {
         let mut to_tell = self.losses.to_tell.lock().await;
         let mut pace = interval(Duration::from_secs(1) / PER_SECOND);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while let Some((key, written)) = to_tell.recv().await {
+        while let Some((key, loss)) = to_tell.recv().await {
             pace.tick().await;
-            let shared = self.tiers.iter().find_map(|tier| tier.shared());
-            let (Some(shared), Some(loss)) = (shared, Loss::of(&written)) else { continue };
+            let Some(shared) = self.tiers.iter().find_map(|tier| tier.shared()) else { continue };
             let told = match serde_json::to_string(&loss) {
                 Ok(text) => shared.tell_loss(&key, &text).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
@@ -180,7 +181,8 @@ mod tests {
         let losses = Losses::new();
         let key = Key::new("k").unwrap();
         for (at, written) in all {
-            losses.add(&key, Written { at: Time::from_micros(9_000_000 + at * 1_000), ..written });
+            let loss = Loss::of(&written).expect("a loss");
+            losses.add(&key, Written { at: Time::from_micros(9_000_000 + at * 1_000), ..written }, loss);
         }
         losses.to_tell.lock().await.len()
     }

@@ -1,5 +1,3 @@
--- Appends to the stream of changes that a write of the gateway lost. It is numbered as in announce.lua, and changes nothing.
+-- Tells the other gateways of a write of the gateway that lost: see announce.lua, which stands before this one. It changes nothing.
 
-local n = redis.call('INCR', KEYS[2])
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'n', n, 'g', ARGV[1], 'name', ARGV[2], 'k', ARGV[4], 'lost', ARGV[5])
-return n
+return announce(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], 'k', ARGV[4], 'lost', ARGV[5])

@@ -13,7 +13,6 @@ use tokio::time::{sleep, timeout};
 use super::feed::{CHANGES, READ_WAIT, RECONNECT_AFTER, SILENCE_MAX};
 use super::link::tier_error;
 use super::stream::{Follower, Stream};
-use super::tracking::OWN_PREFIX;
 use super::{Redis, millis, remaining};
 use crate::record::{Key, Time};
 use crate::telemetry::metrics;
@@ -27,7 +26,8 @@ const SIGNALS: Stream = Stream { name: "tiergate:signals", count: "tiergate:sign
 const OWNER_PARTED: char = '/';
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("signals.lua")));
-static LOSS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("loss.lua")));
+static LOSS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("announce.lua"), include_str!("loss.lua"))));
 static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("release.lua")));
 
@@ -93,14 +93,13 @@ impl Shared for Redis {
     }
 
     async fn tell_loss(&self, key: &Key, loss: &str) -> Result<(), TierError> {
-        if key.as_str().starts_with(OWN_PREFIX) {
-            return Ok(());
-        }
         let mut tell = LOSS.prepare_invoke();
         tell.key(CHANGES.name).key(CHANGES.count);
-        tell.arg(&self.gateway).arg(canary::gateway()).arg(CHANGES.kept).arg(key.as_str()).arg(loss);
+        self.name_announcer(&mut tell, key);
+        tell.arg(key.as_str()).arg(loss);
         let told = async {
-            self.ask(self.until(), async |mut connection| tell.invoke_async::<u64>(&mut connection).await).await
+            self.ask(self.until(), async |mut connection| tell.invoke_async::<Option<String>>(&mut connection).await)
+                .await
         };
         self.breakers.write.call(told).await.map(drop).map_err(|unanswered| unanswered.error)
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde_json::json;
-use tokio::task::spawn_blocking;
 
 use super::App;
 use super::access::Caller;
@@ -26,15 +25,10 @@ pub(super) fn list(app: &App) -> Result<Answer, Refusal> {
 
 /// Writes down what was done.
 pub(super) async fn note(audit: &Arc<Audit>, entry: Entry) -> Result<(), Refusal> {
-    let audit = audit.clone();
-    let noted = spawn_blocking(move || audit.add(&entry)).await;
-    let why = match noted {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.to_string(),
-        Err(died) => died.to_string(),
-    };
-    let message = format!("it was done, and the audit log cannot be written: {why}");
-    Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "audit-log", message))
+    audit.add_aside(entry).await.map_err(|error| {
+        let message = format!("it was done, and the audit log cannot be written: {error}");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "audit-log", message)
+    })
 }
 
 /// Who asks for a change whose only parameter is `?by=`.

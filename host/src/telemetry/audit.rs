@@ -5,9 +5,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use crate::record::Time;
 
@@ -101,6 +102,16 @@ impl Audit {
         }
         file.write_all(&line)?;
         file.sync_data()
+    }
+
+    /// The same where nobody else waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub async fn add_aside(self: &Arc<Self>, entry: Entry) -> io::Result<()> {
+        let audit = self.clone();
+        spawn_blocking(move || audit.add(&entry)).await.map_err(io::Error::other).flatten()
     }
 
     /// The last `max` entries, the newest first.

@@ -358,9 +358,7 @@ impl Operator {
     async fn note(&self, slot: &str) -> Result<(), SwapError> {
         let chain = self.slot(slot)?.identities().iter().map(|identity| Held::of(identity)).collect();
         let spec = self.config.specs().find(|spec| spec.name == slot).ok_or_else(|| self.no_slot(slot))?.clone();
-        let store = self.store.clone();
-        let noted = spawn_blocking(move || store.note(&spec, chain)).await;
-        noted.map_err(io::Error::other).flatten()?;
+        self.in_store(move |store| store.note(&spec, chain)).await?;
         self.prune().await;
         Ok(())
     }
@@ -370,11 +368,15 @@ impl Operator {
     async fn prune(&self) {
         let candidates = self.plugins.status().into_iter().filter_map(|status| status.candidate);
         let candidates: Vec<_> = candidates.map(|candidate| candidate.sha256).collect();
-        let store = self.store.clone();
-        let pruned = spawn_blocking(move || store.prune(&candidates)).await;
-        if let Err(error) = pruned.map_err(io::Error::other).flatten() {
+        if let Err(error) = self.in_store(move |store| store.prune(&candidates)).await {
             tracing::error!(%error, "components that nobody needs any more could not be deleted");
         }
+    }
+
+    /// Changes the store where nobody else waits for the disk.
+    async fn in_store(&self, change: impl FnOnce(&Store) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let store = self.store.clone();
+        spawn_blocking(move || change(&store)).await.map_err(io::Error::other).flatten()
     }
 
     fn reports(&self) -> sync::MutexGuard<'_, BTreeMap<String, Report>> {

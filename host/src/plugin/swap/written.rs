@@ -1,9 +1,5 @@
 //! What is written down of a step, and what its answer says where that cannot be done.
 
-use std::io;
-
-use tokio::task::spawn_blocking;
-
 use super::{Operator, SwapError};
 use crate::plugin::error::PluginError;
 use crate::plugin::slot::GenerationStatus;
@@ -103,9 +99,7 @@ impl Operator {
         };
         let (at, by, name, place) = (Time::now(), by.to_owned(), step.to_owned(), Some(slot.to_owned()));
         let entry = Entry { at, by, step: name, slot: place, what: None, plugin, version, sha256, result, note };
-        let audit = self.audit.clone();
-        let added = spawn_blocking(move || audit.add(&entry)).await;
-        let error = added.map_err(io::Error::other).flatten().err()?;
+        let error = self.audit.add_aside(entry).await.err()?;
         tracing::error!(slot, step, %error, "a plugin swap could not be written to the audit log");
         Some(format!("the audit log does not have this: {error}"))
     }

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -139,6 +140,12 @@ def fetch(port, path, method="GET", body=None, headers=None):
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
+
+
+def wrk_said(text):
+    """What a report of `wrk` says: requests, and how many of them failed."""
+    of = lambda pattern: sum(int(number) for found in re.findall(pattern, text) for number in re.findall(r"\d+", found))
+    return of(r"(\d+) requests in"), of(r"responses: (\d+)") + of(r"Socket errors: (.*)")
 
 
 def oha_report(port, path, *, rate, connections, seconds, more=()):

@@ -12,7 +12,7 @@ import string
 import subprocess
 import sys
 
-from kit import ROUNDS, Gateway, Process, eventually, fetch, figure, folder, free_port, oha, ratio, row
+from kit import ROUNDS, Gateway, Process, eventually, fetch, figure, folder, free_port, oha, ratio, row, wrk_said
 
 VIEW = "/api/dashboard/mobile-data"
 SYMBOLS = 31
@@ -58,9 +58,9 @@ def wrk(server, headers):
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", *headers, f"http://127.0.0.1:{server.port}{VIEW}"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     spent = server.cpu_seconds() - before
-    if "Non-2xx" in said or "Socket errors" in said:
+    requests, failed = wrk_said(said)
+    if failed:
         raise SystemExit(said)
-    requests = int(re.search(r"(\d+) requests in", said)[1])
     return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]), spent / requests * 1e6
 
 

@@ -11,13 +11,12 @@ swapped as often in a row while `wrk` reads it as fast as it can.
 
 import concurrent.futures
 import json
-import re
 import signal
 import statistics
 import subprocess
 import time
 
-from kit import ROOT, ROUNDS, Gateway, eventually, fetch, figure, folder, number, oha_report, row
+from kit import ROOT, ROUNDS, Gateway, eventually, fetch, figure, folder, number, oha_report, row, wrk_said
 
 VIEW = "/api/dashboard/mobile-data"
 # The plugin of each slot that is swapped.
@@ -114,8 +113,7 @@ def under_wrk(gateway, cwd, posted):
         wrk.send_signal(signal.SIGINT)
         said = wrk.stdout.read()
         swapping.result()
-    of = lambda pattern: sum(int(number) for found in re.findall(pattern, said) for number in re.findall(r"\d+", found))
-    return of(r"(\d+) requests in"), of(r"responses: (\d+)") + of(r"Socket errors: (.*)"), took, posted
+    return *wrk_said(said), took, posted
 
 
 def compile_some(gateway, cwd, first, until):

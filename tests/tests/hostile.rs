@@ -118,6 +118,14 @@ impl Service {
         self.gateway.admin_get("/api/admin/audit").await.json()["audit"][0].clone()
     }
 
+    /// Puts the built-in warmer in the place of the hostile one: plans are made again, and all is as it was.
+    async fn plans_again(self) {
+        self.recover("warmer").await;
+        eventually("plans are made again", async || (self.plans().await["failures"] == 0).then_some(())).await;
+        self.others_work("").await;
+        self.was_served().await;
+    }
+
     /// Takes a step that is carried out by giving the next version the recorded inputs, and not the state, because of `why`.
     async fn rebuilds(&self, path: &str, why: &str) {
         let done = self.step(path, "").await;
@@ -483,10 +491,7 @@ async fn a_warmer_that_fails_or_lies_plans_nothing_and_overwrites_nothing() {
     })
     .await;
     assert_eq!(gateway.get("/api/cache/secret:key").await.status, 404, "a key that it was not told of");
-    service.recover("warmer").await;
-    eventually("plans are made again", async || (service.plans().await["failures"] == 0).then_some(())).await;
-    service.others_work("").await;
-    service.was_served().await;
+    service.plans_again().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -519,10 +524,7 @@ async fn a_warmer_that_panics_in_restore_is_refused_or_starts_without_its_state(
     let made = service.plans().await["made"].as_u64();
     eventually("it plans all the same", async || (service.plans().await["made"].as_u64() > made).then_some(())).await;
     service.others_work("warmer").await;
-    service.recover("warmer").await;
-    eventually("plans are made again", async || (service.plans().await["failures"] == 0).then_some(())).await;
-    service.others_work("").await;
-    service.was_served().await;
+    service.plans_again().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

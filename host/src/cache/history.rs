@@ -216,8 +216,18 @@ impl History {
         self.note_again(key, Written { at: Time::now(), from: from.clone(), what, outcomes: Vec::new() });
     }
 
-    /// Remembers what this gateway did in a tier on its own account, and why. What the tier did not do is no write.
-    pub fn mended(&self, key: &Key, what: What, why: &str, (tier, outcome, reason): Told) {
+    /// Remembers that this gateway copied a value into `tier` on its own account, and why.
+    pub fn copied(&self, key: &Key, tier: &TierName, record: &Record, outcome: &WriteOutcome, why: &str) {
+        self.mended(key, What::value(record), why, (tier.clone(), outcome.label(), outcome.reason()));
+    }
+
+    /// Remembers that this gateway removed a value of this version from `tier` on its own account, and why.
+    pub fn removed(&self, key: &Key, tier: &TierName, version: Version, outcome: &DeleteOutcome, why: &str) {
+        self.mended(key, What::Delete(version), why, (tier.clone(), outcome.label(), outcome.reason()));
+    }
+
+    /// What the tier did not do is no write.
+    fn mended(&self, key: &Key, what: What, why: &str, (tier, outcome, reason): Told) {
         if ["stored", "deleted", "unknown"].contains(&outcome) {
             let why = reason.map_or_else(|| why.to_owned(), |reason| cut(format!("{why}: {reason}")));
             let outcomes = vec![(tier, outcome, Some(why))];

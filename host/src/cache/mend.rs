@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Cache;
-use super::history::What;
 use crate::record::{DeleteOutcome, Key, Record, Time, Version, WriteOutcome};
 use crate::telemetry::metrics;
 use crate::tier::Tier;
@@ -95,8 +94,7 @@ impl Cache {
         }
         let outcome = tier.delete(key, floor).await;
         metrics::deleted(tier.name(), &outcome);
-        let told = (tier.name().clone(), outcome.label(), outcome.reason());
-        self.history.mended(key, What::Delete(floor), "it had been deleted", told);
+        self.history.removed(key, tier.name(), floor, &outcome, "it had been deleted");
         // Somebody may have written it anew in this moment; then another tier has it.
         self.repeat(key);
         match outcome {
@@ -135,7 +133,7 @@ impl Cache {
             self.appraiser.saw_stored(tier.name(), key, record, Time::now());
         }
         metrics::copied(why, tier.name(), &outcome);
-        self.history.mended(key, What::value(record), why, (tier.name().clone(), outcome.label(), outcome.reason()));
+        self.history.copied(key, tier.name(), record, &outcome, why);
         outcome
     }
 }

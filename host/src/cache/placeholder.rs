@@ -100,8 +100,7 @@ impl Cache {
                 put.outcomes.iter().any(|(name, outcome)| name == tier.name() && *outcome == WriteOutcome::Stored);
             if took {
                 let outcome = tier.delete_exact(key, stored).await;
-                let told = (tier.name().clone(), outcome.label(), outcome.reason());
-                self.history.mended(key, What::Delete(put.record.version), "a placeholder was taken back", told);
+                self.history.removed(key, tier.name(), put.record.version, &outcome, "a placeholder was taken back");
                 tracing::info!(%key, tier = %tier.name(), outcome = outcome.label(), "a value came in between; the placeholder was taken back");
             }
         }

@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Cache;
-use super::history::What;
 use crate::record::{DeleteOutcome, Digest, Key, Rejection, TierName, Time, Version};
 use crate::telemetry::metrics;
 use crate::tier::Payload;
@@ -199,8 +198,8 @@ impl Cache {
             Some(tier) => tier.delete_exact(&entry.key, entry.digest).await,
             None => DeleteOutcome::Absent,
         };
-        let told = (entry.tier.clone(), outcome.label(), outcome.reason());
-        self.history.mended(&entry.key, What::Delete(Version(0)), "an operator removed a quarantined payload", told);
+        let why = "an operator removed a quarantined payload";
+        self.history.removed(&entry.key, &entry.tier, Version(0), &outcome, why);
         let now = Time::now();
         match &outcome {
             DeleteOutcome::Deleted | DeleteOutcome::Absent => {

@@ -366,13 +366,8 @@ impl Cache {
             && Order::of(&old, Time::now()) < Order::of(record, Time::now())
         {
             let outcome = tier.delete_exact(key, digest).await;
-            let told = (tier.name().clone(), outcome.label(), outcome.reason());
-            self.history.mended(
-                key,
-                What::Delete(old.version),
-                "the tier cannot take the value that came after it",
-                told,
-            );
+            let why = "the tier cannot take the value that came after it";
+            self.history.removed(key, tier.name(), old.version, &outcome, why);
             if matches!(outcome, DeleteOutcome::Deleted | DeleteOutcome::Absent) {
                 self.appraiser.saw_removed(tier.name(), key, Version(0), Time::now());
             }

@@ -1,6 +1,6 @@
 //! Work that gives way: it runs on threads that are given the processor when no other wants it, so that who is being served
-//! feels neither a candidate nor the checks of a load. The deadline of a call on such a thread counts what it was given of the
-//! processor: see [`Grace`].
+//! feels neither a candidate nor the checks of a load. A call on such a thread has the more patience with it: see
+//! [`Overtime`](super::overtime::Overtime).
 //!
 //! They are of the policy `SCHED_IDLE` (`sched(7)`): others need not even wait for the end of a slice, as they would with the
 //! lowest priority of the usual policy, and a thread can leave it again when it is waited for.
@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::thread::JoinHandleExt as _;
 use std::pin::pin;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadId, ThreadPriority, ThreadPriorityOsValue, ThreadSchedulePolicy,
@@ -18,11 +18,6 @@ use thread_priority::{
 };
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-
-use super::call::Stopwatch;
-
-/// How many times its deadline a call may take on a thread that gives way, however little of the processor it was given.
-const PATIENCE: u32 = 100;
 
 /// How long work gives way that somebody waits for: on a machine that never rests it would not end.
 const GIVES_WAY_FOR: Duration = Duration::from_secs(1);
@@ -46,6 +41,11 @@ pub enum Unfinished {
 pub(super) fn give_way() {
     schedule(thread_native_id(), NormalThreadSchedulePolicy::Idle);
     GIVES_WAY.set(true);
+}
+
+/// Whether this thread began as one that gives way.
+pub(super) fn gives_way() -> bool {
+    GIVES_WAY.get()
 }
 
 /// Puts a thread that gave way among all others again.
@@ -86,27 +86,6 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     result.await.map_err(|_| Unfinished::Died)
 }
 
-/// What a call on a thread that gives way may take beyond its deadline: as long as it had less of the processor than that.
-pub(super) struct Grace {
-    deadline: Duration,
-    begun: Instant,
-    spent: Stopwatch,
-}
-
-impl Grace {
-    /// That of a call which begins now; `None` on a thread like any other, where somebody waits.
-    pub(super) fn begin(deadline: Duration) -> Option<Self> {
-        let begin = || Self { deadline, begun: Instant::now(), spent: Stopwatch::start() };
-        GIVES_WAY.get().then(begin)
-    }
-
-    /// What is left of the deadline; `None` if nothing is, or patience is at its end.
-    pub(super) fn left(&self) -> Option<Duration> {
-        let left = self.deadline.checked_sub(self.spent.took()).filter(|left| !left.is_zero());
-        left.filter(|_| self.begun.elapsed() < self.deadline.saturating_mul(PATIENCE))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,26 +112,5 @@ mod tests {
         let usual = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
         assert_eq!(aside(waited_for).await.unwrap(), (Ok(idle), Ok(usual)));
         assert_eq!(policy(), Ok(usual));
-    }
-
-    #[tokio::test]
-    async fn a_call_that_was_given_nothing_of_the_processor_has_time_left_until_patience_ends() {
-        const DEADLINE: Duration = Duration::from_millis(5);
-        assert!(Grace::begin(DEADLINE).is_none(), "on a thread like any other");
-        let idle = |span: Duration| {
-            move || {
-                let grace = Grace::begin(DEADLINE).unwrap();
-                thread::sleep(span);
-                grace.left()
-            }
-        };
-        assert!(aside(idle(DEADLINE * 2)).await.unwrap().is_some());
-        assert_eq!(aside(idle(DEADLINE * PATIENCE)).await.unwrap(), None);
-        let busy = || {
-            let grace = Grace::begin(DEADLINE).unwrap();
-            while grace.spent.took() < DEADLINE {}
-            grace.left()
-        };
-        assert_eq!(aside(busy).await.unwrap(), None);
     }
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::record::Time;
 
 use super::answer;
-use super::aside::Grace;
 use super::bindings::common::tiergate::plugin::{host_clock, host_log, host_metrics, host_random, types};
 use super::limits::Limits;
 use super::meter::Meter;
+use super::overtime::Overtime;
 use super::slot::{Identity, tell};
 
 /// The longest log line in bytes; the rest is cut.
@@ -31,7 +31,7 @@ pub(super) struct Host {
     now: Time,
     random: u64,
     /// What the call may take beyond its deadline.
-    pub(super) grace: Option<Grace>,
+    pub(super) overtime: Option<Overtime>,
 }
 
 /// What all instances of a plugin may say together.
@@ -53,13 +53,13 @@ struct Lines {
 
 impl Host {
     pub(super) fn new(identity: Arc<Identity>, voice: Arc<Voice>, limits: &Limits) -> Self {
-        Self { meter: Meter::new(&identity, limits), identity, voice, now: Time::default(), random: 0, grace: None }
+        Self { meter: Meter::new(&identity, limits), identity, voice, now: Time::default(), random: 0, overtime: None }
     }
 
     /// Sets the clock of a call and seeds its randomness by it: the same call at the same time sees the same numbers.
-    pub(super) fn begin(&mut self, now: Time, grace: Option<Grace>) {
+    pub(super) fn begin(&mut self, now: Time, overtime: Overtime) {
         self.now = now;
-        self.grace = grace;
+        self.overtime = Some(overtime);
         self.random = now.micros();
         self.meter.begin();
     }

@@ -10,7 +10,8 @@ use bytesize::ByteSize;
 /// What one instance may use. A plugin that crosses a limit loses the call and the instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For each call, in steps of a millisecond. A codec gets more for a large payload.
+    /// For each call, in steps of a millisecond, of the processor time that it is given: a machine that lets it wait may take ten
+    /// times as long. A codec gets more for a large payload.
     pub deadline: Duration,
     /// Linear memory and tables together.
     pub memory: ByteSize,

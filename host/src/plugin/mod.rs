@@ -26,6 +26,7 @@ mod loaded;
 mod loader;
 mod losses;
 mod meter;
+mod overtime;
 mod presence;
 mod sandbox;
 mod shadow;

@@ -10,7 +10,6 @@ use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::record::Time;
 
-use super::aside::Grace;
 use super::bindings::{Common, World, types};
 use super::clock::{self, UnderWay};
 use super::engine;
@@ -18,6 +17,7 @@ use super::error::{Cause, PluginError};
 use super::imports::Host;
 use super::limits::{Limits, START_DEADLINE};
 use super::meter::Denied;
+use super::overtime::Overtime;
 use super::slot::{Identity, tell};
 
 /// Calls that one instance answers before it is replaced: what a plugin leaks, it leaks for so long.
@@ -148,15 +148,14 @@ impl<W: World> Sandbox<W> {
 
 /// Sets the clock and the deadline of what the store does next. Time is counted as long as the answer is held.
 pub(super) fn arm(store: &mut Store<Host>, call: Call) -> UnderWay {
-    store.data_mut().begin(call.now, Grace::begin(call.deadline));
+    store.data_mut().begin(call.now, Overtime::begin(call.deadline));
     store.set_epoch_deadline(engine::epochs(call.deadline));
     clock::begin()
 }
 
-/// What becomes of a call at its deadline: it ends, unless it runs on a thread that gives way and was given too little of the
-/// processor.
+/// What becomes of a call at its deadline: it ends, unless it was given too little of the processor.
 pub(super) fn overdue(store: StoreContextMut<'_, Host>) -> wasmtime::Result<UpdateDeadline> {
-    let left = store.data().grace.as_ref().and_then(Grace::left);
+    let left = store.data().overtime.as_ref().and_then(Overtime::left);
     Ok(left.map_or(UpdateDeadline::Interrupt, |left| UpdateDeadline::Continue(engine::epochs(left))))
 }
 

@@ -88,9 +88,7 @@ impl Life {
 
     /// Replaces the state. What the journal held is in it; a trap from here on is rebuilt from it.
     fn restore(&mut self, saved: &Arc<[u8]>) -> Result<(), PluginError> {
-        let (instance, answer) = restore(self.generation.plugin.start()?, saved)?;
-        answer?;
-        let (instance, saved) = save(instance, self.now)?;
+        let (instance, saved) = save(self.resumed(saved)?, self.now)?;
         self.journal.restart(saved?.into());
         (self.instance, self.down) = (Some(instance), None);
         Ok(())
@@ -120,14 +118,31 @@ impl Life {
         self.checkpoint().inspect_err(unsaved).ok()
     }
 
-    /// A checkpoint of all inputs so far. An instance that is worn goes with it: the next call starts another from there.
+    /// A checkpoint of all inputs so far. With it another instance goes on where one is that is worn.
     pub(super) fn checkpoint(&mut self) -> Result<Arc<[u8]>, PluginError> {
         self.journal.try_now();
         let now = self.now;
         let saved: Arc<[u8]> = self.with(|instance| save(instance, now))?.into();
         self.journal.restart(saved.clone());
-        self.instance.take_if(|instance| instance.is_worn());
+        if self.instance.as_ref().is_some_and(Sandbox::is_worn) {
+            self.relieve(&saved);
+        }
         Ok(saved)
+    }
+
+    /// Lets another instance go on where this one is. One that serves is not given up for one that does not.
+    fn relieve(&mut self, saved: &[u8]) {
+        let identity = &self.generation.identity;
+        match self.resumed(saved) {
+            Ok(instance) => self.instance = Some(instance),
+            Err(error) => tell!(warn, identity, %error, "a worn instance stays: no other takes its state back"),
+        }
+    }
+
+    /// A new instance with a state that was saved.
+    fn resumed(&self, saved: &[u8]) -> Result<Instance, PluginError> {
+        let (instance, answer) = restore(self.generation.plugin.start()?, saved)?;
+        answer.map(|()| instance)
     }
 
     /// Instances that were lost since this was last asked, by cause.
@@ -281,12 +296,10 @@ impl Life {
     fn rebuild(&mut self) -> Result<Instance, PluginError> {
         let started = Instant::now();
         loop {
-            let mut instance = self.generation.plugin.start()?;
-            if let Some(saved) = &self.journal.checkpoint {
-                let (restored, answer) = restore(instance, saved)?;
-                answer?;
-                instance = restored;
-            }
+            let instance = match &self.journal.checkpoint {
+                Some(saved) => self.resumed(saved)?,
+                None => self.generation.plugin.start()?,
+            };
             if let Some(instance) = self.replay(instance) {
                 let (inputs, took) = (self.journal.entries.len(), started.elapsed());
                 tell!(info, self.generation.identity, inputs, ?took, "the aggregator runs");
@@ -409,44 +422,60 @@ mod tests {
     use crate::plugin::loader::Loader;
     use crate::plugin::{Limits, engine, guest, load_aggregator, start};
 
-    #[test]
-    fn an_instance_that_grew_goes_with_the_next_checkpoint_and_nothing_is_lost() {
+    /// The life of a component that has `memory`.
+    fn life(component: &[u8], memory: ByteSize) -> (tempfile::TempDir, Life) {
         let dir = tempfile::tempdir().unwrap();
         let loader = Loader::new(engine::start(engine::Room::TEST).unwrap(), &dir.path().join("code")).unwrap();
-        let limits = Limits { memory: ByteSize::mib(1), ..Limits::AGGREGATOR };
-        let spec = guest::spec(dir.path(), "aggregator", &guest::aggregator_that_grows());
-        let plugin = Arc::new(loader.load(&spec, &limits).unwrap());
+        let spec = guest::spec(dir.path(), "aggregator", component);
+        let plugin = Arc::new(loader.load(&spec, &Limits { memory, ..Limits::AGGREGATOR }).unwrap());
         let identity = plugin.identity.clone();
-        let mut life = Life::new(Arc::new(Generation { number: 1, loaded_at: Time::now(), identity, plugin }));
-        let give = |life: &mut Life, bodies: &[&'static str]| {
-            let one = |body: &&'static str| Signal {
-                seq: 1,
-                received_at: Time::default(),
-                body: Bytes::from_static(body.as_bytes()),
-            };
-            let question = Question::Ingest { now: Time::now(), batch: bodies.iter().map(one).collect() };
-            assert_eq!(life.answer(&question).1, Faults::new());
+        (dir, Life::new(Arc::new(Generation { number: 1, loaded_at: Time::now(), identity, plugin })))
+    }
+
+    fn give(life: &mut Life, bodies: &[&'static str]) {
+        let one = |body: &&'static str| Signal {
+            seq: 1,
+            received_at: Time::default(),
+            body: Bytes::from_static(body.as_bytes()),
         };
-        let count = |life: &mut Life| {
-            let view = ViewRequest { name: "count".to_owned(), limit: 1 };
-            String::from_utf8(life.compose(Time::now(), &[view], &[]).unwrap()[0].to_vec()).unwrap()
-        };
-        give(&mut life, &["{}", "{}"]);
+        let question = Question::Ingest { now: Time::now(), batch: bodies.iter().map(one).collect() };
+        assert_eq!(life.answer(&question).1, Faults::new());
+    }
+
+    fn count(life: &mut Life) -> String {
+        let view = ViewRequest { name: "count".to_owned(), limit: 1 };
+        String::from_utf8(life.compose(Time::now(), &[view], &[]).unwrap()[0].to_vec()).unwrap()
+    }
+
+    fn is_worn(life: &Life) -> bool {
+        life.instance.as_ref().expect("an instance").is_worn()
+    }
+
+    #[test]
+    fn an_instance_that_grew_goes_with_the_next_checkpoint_and_nothing_is_lost() {
+        let (_dir, mut life) = life(&guest::aggregator_that_grows(), ByteSize::mib(1));
+        give(&mut life, &["{}", "{}", "X"]);
+        assert_eq!((count(&mut life).as_str(), is_worn(&life)), ("\"3\"", true));
         life.checkpoint().unwrap();
-        assert!(life.instance.is_some(), "one that is not worn stays");
-        give(&mut life, &["X"]);
-        assert_eq!(count(&mut life), "\"3\"");
-        life.checkpoint().unwrap();
-        assert!(life.instance.is_none());
-        assert_eq!(count(&mut life), "\"3\"", "another one knows what it knew");
-        assert!(life.instance.as_ref().is_some_and(|instance| !instance.is_worn()));
+        assert_eq!((count(&mut life).as_str(), is_worn(&life)), ("\"3\"", false), "another one knows what it knew");
         give(&mut life, &["X"]);
         life.checkpoint().unwrap_err();
-        assert!(life.instance.as_ref().is_some_and(Sandbox::is_worn), "without a checkpoint it stays");
+        assert!(is_worn(&life), "without a checkpoint it stays");
         give(&mut life, &["{}"]);
         life.checkpoint().unwrap();
-        assert!(life.instance.is_none());
-        assert_eq!((count(&mut life), life.faults()), ("\"5\"".to_owned(), Faults::new()));
+        assert_eq!((count(&mut life).as_str(), is_worn(&life)), ("\"5\"", false));
+        assert_eq!(life.faults(), Faults::new());
+    }
+
+    #[test]
+    fn an_instance_that_grew_serves_on_where_no_other_takes_its_state_back() {
+        let (_dir, mut life) = life(&guest::aggregator_that_refuses_states(), ByteSize::kib(80));
+        for expected in ["\"1\"", "\"2\""] {
+            give(&mut life, &["{}"]);
+            life.checkpoint().unwrap();
+            assert_eq!((count(&mut life).as_str(), is_worn(&life)), (expected, true));
+        }
+        assert_eq!(life.faults(), Faults::new());
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) use life::{Life, inputs, probe};
 /// busy: signals are never dropped in silence.
 const MAILBOX_CALLS_MAX: usize = 64;
 /// See [`MAILBOX_CALLS_MAX`].
-const MAILBOX_PATIENCE: Duration = Duration::from_millis(50);
+const MAILBOX_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The aggregator's place. The thread ends when the last handle is dropped.
 pub struct AggregatorSlot {

@@ -145,7 +145,7 @@ async fn asked(tier: &Gated, times: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn b21_a_crowd_of_readers_costs_one_look_below() {
     let (cache, tier) = cache(Duration::from_secs(60));
     let mut crowd = JoinSet::new();
@@ -161,7 +161,7 @@ async fn b21_a_crowd_of_readers_costs_one_look_below() {
     assert_eq!(tier.reads.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_value_that_is_due_is_served_at_once_while_one_flight_looks_below() {
     let (cache, tier) = cache(Duration::ZERO);
     tier.gate.add_permits(1);
@@ -183,7 +183,7 @@ async fn explained_and_read(cache: &Arc<Cache>) -> (Serves, Read) {
     (explained, cache.get(&key()).await)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_gets_what_is_explained_of_a_value_that_is_due_or_that_may_have_been_overtaken() {
     for (memory, is_degraded, why) in [(0, false, "is due for another look"), (60, true, "changes may be missed")] {
         let (cache, tier) = cache(Duration::from_secs(memory));
@@ -240,7 +240,7 @@ async fn a_tier_that_never_answers_costs_a_reader_one_deadline_and_is_named() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_goes_away_does_not_stop_the_flight_for_the_others() {
     let (cache, tier) = cache(Duration::from_secs(60));
     let leader = tokio::spawn({
@@ -271,7 +271,7 @@ async fn a_look_under_way() -> (Arc<Cache>, Arc<Gated>, tokio::task::JoinHandle<
     (cache, tier, look)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_look_that_was_under_way_does_not_bring_back_what_was_deleted() {
     let (cache, tier, look) = a_look_under_way().await;
     let deleted = cache.delete(&key()).await.expect("a delete");
@@ -283,7 +283,7 @@ async fn a_look_that_was_under_way_does_not_bring_back_what_was_deleted() {
     assert_eq!(cache.hints.ripe(), [key()], "it may be newer than the delete, and is looked at again");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_look_that_was_under_way_does_not_bring_back_what_was_replaced() {
     let (cache, tier, look) = a_look_under_way().await;
     let old = cache.peek(&key()).expect("a value");

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::*;
 
 /// The deadline of a fetch that is meant to miss it.
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(3);
 
 fn hasty(config: Config) -> Config {
     Config { timeout: SHORT, ..config }
@@ -147,7 +147,7 @@ async fn an_origin_that_takes_no_connection_costs_half_a_deadline() {
     while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
         queue.push(stream.expect("a connection"));
     }
-    check_url(format!("http://{address}"), "timeout", "there was no connection within 1s").await;
+    check_url(format!("http://{address}"), "timeout", "there was no connection within 3s").await;
 }
 
 #[tokio::test]
@@ -159,11 +159,11 @@ async fn an_origin_that_does_not_begin_or_end_its_answer_costs_one_deadline() {
     // The system takes the connection, and nobody takes it from there.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("https://{}", listener.local_addr().expect("its address"));
-    let handshake = check_url(url, "timeout", "no answer began within 1s");
+    let handshake = check_url(url, "timeout", "no answer began within 3s");
     tokio::join!(
-        check(&silent, "timeout", "no answer began within 1s"),
-        check(&stalled, "timeout", "the answer did not end within 1s"),
-        check(&slow, "timeout", "the answer did not end within 1s"),
+        check(&silent, "timeout", "no answer began within 3s"),
+        check(&stalled, "timeout", "the answer did not end within 3s"),
+        check(&slow, "timeout", "the answer did not end within 3s"),
         handshake,
     );
 }

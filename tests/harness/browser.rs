@@ -12,11 +12,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use url::{ParseError, Url};
 
-use crate::eventually;
 use crate::servers::free_port;
+use crate::{Gateway, eventually};
 
 /// The accessibility checker, as `tests/run.sh` installs it.
 const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/npm/node_modules/axe-core/axe.min.js");
+
+/// A script that takes longer hangs; the accessibility checker's is the longest.
+const SCRIPT_MS_MAX: u64 = 300_000;
 
 /// A command of Chromium's driver beyond WebDriver.
 #[derive(Debug)]
@@ -46,13 +49,6 @@ pub struct Browser {
 impl Browser {
     /// Opens a window of this size in CSS pixels.
     pub async fn open(width: u32, height: u32) -> Self {
-        let port = free_port();
-        let driver = Command::new("chromedriver")
-            .args([format!("--port={port}"), "--log-level=OFF".to_owned()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is installed (Debian package chromium-driver)");
         let profile = tempfile::tempdir().expect("a directory");
         let arguments = json!([
             "--headless=new",
@@ -71,10 +67,15 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments, "mobileEmulation": {
                 "deviceMetrics": { "width": width, "height": height, "pixelRatio": 1.0, "touch": width < 800 } } },
             "goog:loggingPrefs": { "browser": "ALL" },
+            "timeouts": { "script": SCRIPT_MS_MAX },
         });
         let capabilities = capabilities.as_object().expect("an object").clone();
-        let url = format!("http://127.0.0.1:{port}");
+        let (mut driver, mut url) = driver();
         let page = eventually("chromedriver answers", async || {
+            // Another may have taken its port in the meantime.
+            if driver.try_wait().expect("its state").is_some() {
+                (driver, url) = self::driver();
+            }
             ClientBuilder::new(HttpConnector::new()).capabilities(capabilities.clone()).connect(&url).await.ok()
         })
         .await;
@@ -139,6 +140,14 @@ impl Browser {
     }
 }
 
+/// Waits until as many pages as this listen to the stream of changes.
+pub async fn listening(gateway: &Gateway, pages: f64) {
+    eventually(&format!("{pages} pages listen"), async || {
+        (gateway.metric("tiergate_streams", &[]).await == pages).then_some(())
+    })
+    .await;
+}
+
 /// Waits until the first element that matches `selector` says `words`, in whatever case.
 pub async fn says(browser: &Browser, selector: &str, words: &str) {
     eventually(&format!("{selector} says {words}"), async || {
@@ -165,6 +174,18 @@ pub async fn press(browser: &Browser, key: Key) {
     let keys = KeyActions::new("keyboard".to_owned());
     let keys = keys.then(KeyAction::Down { value }).then(KeyAction::Up { value });
     browser.page.perform_actions(keys).await.expect("a key is pressed");
+}
+
+/// A driver on a free port, and its address.
+fn driver() -> (Child, String) {
+    let port = free_port();
+    let driver = Command::new("chromedriver")
+        .args([format!("--port={port}"), "--log-level=OFF".to_owned()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver is installed (Debian package chromium-driver)");
+    (driver, format!("http://127.0.0.1:{port}"))
 }
 
 impl Drop for Browser {

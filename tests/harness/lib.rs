@@ -15,7 +15,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use browser::{Browser, click, press, says};
+pub use browser::{Browser, click, listening, press, says};
 pub use deployment::Deployment;
 pub use fixtures::{certificate, data_file, fixture, moved_to_now, now_seconds};
 pub use gateway::{Gateway, NO_TASKS, Reply, Starting, binary};

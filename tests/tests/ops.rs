@@ -104,6 +104,11 @@ async fn the_console_is_entered_with_the_token_alone_and_left_again() {
         // One that is logged in stays so.
         browser.page.refresh().await.expect("the page opens again");
         says(&browser, "#link", "live").await;
+        // All that it asked for came, and is not refused because the session is over.
+        says(&browser, "#lines", "logged in to the console").await;
+        says(&browser, "#audit-empty", "nothing was changed").await;
+        says(&browser, "#quarantine-empty", "nothing").await;
+        eventually("the hour is there", async || (!browser.text("#hour-note").await.is_empty()).then_some(())).await;
         click(&browser, "#log-out").await;
         says(&browser, "#door", "admin token").await;
         browser.page.refresh().await.expect("the page opens again");

@@ -234,10 +234,26 @@ impl Drop for Server {
     }
 }
 
-/// Sends a process a signal, such as `KILL` or `STOP`.
+/// Sends a process a signal, such as `KILL` or `STOP`. One that is to stop has stopped then: on a busy machine its threads run on
+/// for a while, and hear of what comes next.
 pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
+    let begun = Instant::now();
+    while name == "STOP" && !has_stopped(pid) {
+        assert!(begun.elapsed() < PATIENCE, "process {pid} does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether every thread of a process has stopped (`proc(5)`: its state stands after its name, which is in parentheses).
+fn has_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    threads.map_while(Result::ok).all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // One that has ended meanwhile is none.
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
 }
 
 /// A port on which nobody listened a moment ago. The system gives it to nobody who wants any port, so that a server that was

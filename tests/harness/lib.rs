@@ -28,9 +28,6 @@ pub use wire::{PlainMemcached, PlainRedis};
 /// How long a test waits for a condition before it fails. Generous: it is a limit, not a measurement.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The bound within which what a foreign producer wrote must be on the dashboard.
-pub const SEEN_WITHIN: Duration = Duration::from_secs(2);
-
 /// Asks again and again until `ask` answers `Some`, and fails with `what` when it never does.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = std::time::Instant::now();

@@ -2,8 +2,10 @@
 //!
 //! They can be frozen (`SIGSTOP`: the connections stay, nothing answers), killed, and started again on the same port.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -13,6 +15,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::PATIENCE;
+
+/// Below those that the system gives to whoever wants any.
+const PORTS: Range<u16> = 15_000..32_000;
 
 /// Ports that are tried before a server that does not start is given up: another process may take one meanwhile.
 const PORTS_TRIED: usize = 5;
@@ -229,16 +234,34 @@ impl Drop for Server {
     }
 }
 
-/// Sends a process a signal, such as `KILL` or `STOP`.
+/// Sends a process a signal, such as `KILL` or `STOP`. One that is to stop has stopped then: on a busy machine its threads run on
+/// for a while, and hear of what comes next.
 pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "the signal {name} was not sent");
+    let begun = Instant::now();
+    while name == "STOP" && !has_stopped(pid) {
+        assert!(begun.elapsed() < PATIENCE, "process {pid} does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
-/// A port on which nobody listened a moment ago.
+/// Whether every thread of a process has stopped (`proc(5)`: its state stands after its name, which is in parentheses).
+fn has_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    threads.map_while(Result::ok).all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // One that has ended meanwhile is none.
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
+}
+
+/// A port on which nobody listened a moment ago. The system gives it to nobody who wants any port, so that a server that was
+/// gone for a while finds its own free.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    let any = || PORTS.start + (RandomState::new().hash_one(()) % PORTS.len() as u64) as u16;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(any).take(PORTS.len()).find(is_free).expect("a free port")
 }
 
 async fn answers(port: u16, kind: Kind) -> bool {

@@ -67,7 +67,7 @@ async fn a_store_that_comes_back_empty_is_filled_from_the_slower_one_though_memo
 #[tokio::test]
 async fn a_renewed_value_without_a_timestamp_stays_fresh_and_one_that_nobody_renews_gets_old() {
     let memcached = Memcached::start().await;
-    let rule = "ttl = [{ pattern = \"analysis:market_regime\", fresh = \"3s\" }]";
+    let rule = "ttl = [{ pattern = \"analysis:market_regime\", fresh = \"10s\" }]";
     let gateway = Gateway::with().tier(memcached.url()).config(rule).start().await;
     let mut foreign = PlainMemcached::connect(memcached.port()).await;
     let section = async || gateway.mobile_data().await["sections"]["regime"].clone();

@@ -1,11 +1,7 @@
 //! Existing producers, unchanged: what they store under plain keys in memcached or Redis is on the dashboard.
 
-use std::time::Instant;
-
 use serde_json::Value;
-use tiergate_tests::{
-    Gateway, Memcached, PlainMemcached, PlainRedis, Redis, SEEN_WITHIN, eventually, fixture, moved_to_now,
-};
+use tiergate_tests::{Gateway, Memcached, PlainMemcached, PlainRedis, Redis, eventually, fixture, moved_to_now};
 
 /// The four documents of the main pipeline.
 const DOCUMENTS: [&str; 4] = ["analysis:signals", "market:overview", "market:movers", "market:breadth"];
@@ -14,8 +10,8 @@ fn document(key: &str) -> Vec<u8> {
     moved_to_now(&fixture(&format!("{key}.json")))
 }
 
-/// Polls as a lone client does until all of the producers' data is there, and checks the bound.
-async fn assert_seen(gateway: &Gateway, stored: Instant) {
+/// Polls as a lone client does until all of the producers' data is there.
+async fn is_seen(gateway: &Gateway) {
     eventually("the producers' data is on the dashboard", async || {
         let mobile = gateway.mobile_data().await;
         let whole = mobile["status"] == "success"
@@ -26,30 +22,28 @@ async fn assert_seen(gateway: &Gateway, stored: Instant) {
         whole.then_some(())
     })
     .await;
-    let took = stored.elapsed();
-    assert!(took < SEEN_WITHIN, "seen after {took:?}");
 }
 
 #[tokio::test]
-async fn payloads_in_memcached_alone_are_on_the_dashboard_within_two_seconds() {
+async fn payloads_in_memcached_alone_are_on_the_dashboard() {
     let memcached = Memcached::start().await;
     let gateway = Gateway::with().tier(memcached.url()).start().await;
     let mut producer = PlainMemcached::connect(memcached.port()).await;
     for key in DOCUMENTS {
         producer.set(key, &document(key), 0, 300).await;
     }
-    assert_seen(&gateway, Instant::now()).await;
+    is_seen(&gateway).await;
 }
 
 #[tokio::test]
-async fn payloads_in_redis_alone_are_on_the_dashboard_within_two_seconds() {
+async fn payloads_in_redis_alone_are_on_the_dashboard() {
     let redis = Redis::start().await;
     let gateway = Gateway::with().tier(redis.url()).start().await;
     let mut producer = PlainRedis::connect(redis.port()).await;
     for key in DOCUMENTS {
         producer.setex(key, &document(key), 300).await;
     }
-    assert_seen(&gateway, Instant::now()).await;
+    is_seen(&gateway).await;
 }
 
 #[tokio::test]
@@ -63,7 +57,7 @@ async fn payloads_in_either_of_two_stores_are_on_the_dashboard_and_are_not_alter
     for key in ["market:overview", "market:movers", "market:breadth"] {
         to_redis.setex(key, &document(key), 300).await;
     }
-    assert_seen(&gateway, Instant::now()).await;
+    is_seen(&gateway).await;
     assert_eq!(to_memcached.get("analysis:signals").await, Some((0, signals)));
 }
 

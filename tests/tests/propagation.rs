@@ -92,6 +92,15 @@ async fn in_mode(gateway: &Gateway, mode: &str) {
     .await;
 }
 
+/// How often changes may have been missed. It is not 0 where the first connection took long.
+async fn missed(gateway: &Gateway) -> f64 {
+    gateway.metric("tiergate_changes_missed_total", &[]).await
+}
+
+async fn misses_more_than(before: f64, gateway: &Gateway) {
+    eventually("it notices that changes are missed", async || (missed(gateway).await > before).then_some(())).await;
+}
+
 /// Waits until one hears what the other writes.
 async fn hears(one: &Gateway, other: &Gateway) {
     let mut n = 0;
@@ -198,6 +207,8 @@ async fn a_gateway_that_missed_changes_notices_the_gap_and_looks_at_everything_a
         assert_eq!(ours.put(key, value(1)).await.status, 200);
     }
     hears(&ours, &other).await;
+    in_mode(&ours, "normal").await;
+    let missed = missed(&ours).await;
     ours.signal("STOP");
     assert_eq!(other.put("shared:changed", value(2)).await.status, 200);
     assert_eq!(delete(&other, "shared:deleted").await.status, 200);
@@ -206,11 +217,11 @@ async fn a_gateway_that_missed_changes_notices_the_gap_and_looks_at_everything_a
     assert!(trimmed > 0);
     // Client tracking may have told of the keys; this test is about the stream.
     ours.signal("CONT");
-    eventually("the gap is noticed", async || {
-        (ours.metric("tiergate_changes_missed_total", &[]).await >= 1.0).then_some(())
+    misses_more_than(missed, &ours).await;
+    eventually("it is logged", async || {
+        ours.log().iter().any(|line| line.contains("degraded: changes that others make may be missed")).then_some(())
     })
     .await;
-    assert!(ours.log().iter().any(|line| line.contains("degraded: changes that others make may be missed")));
     in_mode(&ours, "normal").await;
     assert_eq!(read(&ours, "shared:changed").await.text(), value(2));
     assert_eq!(read(&ours, "shared:deleted").await.status, 404);
@@ -258,7 +269,9 @@ async fn without_its_stream_a_gateway_is_degraded_and_says_so_until_it_has_caugh
         in_mode(gateway, "normal").await;
         reads(gateway, "shared:a", &value(2)).await;
     }
-    assert_eq!(other.put("shared:a", value(3)).await.status, 200);
+    // Its feed may be back before the breaker of its writes has found out.
+    eventually("Redis takes writes", async || (other.put("shared:a", value(3)).await.status == 200).then_some(()))
+        .await;
     reads(&ours, "shared:a", &value(3)).await;
     assert!(!read(&ours, "shared:a").await.header("cache-status").contains("degraded"));
     say_degraded(&ours, false).await;
@@ -319,13 +332,12 @@ async fn a_plain_set_in_redis_is_heard_of_also_after_a_reconnect() {
         foreign.setex("shared:plain", value(n).as_bytes(), 300).await;
         reads(&gateway, "shared:plain", &value(n)).await;
     }
+    in_mode(&gateway, "normal").await;
+    let missed = missed(&gateway).await;
     // Every connection but this one is cut.
     foreign.command(&["CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal"]).await;
     foreign.command(&["CLIENT", "KILL", "SKIPME", "yes", "TYPE", "pubsub"]).await;
-    eventually("the cut is noticed", async || {
-        (gateway.metric("tiergate_changes_missed_total", &[]).await >= 1.0).then_some(())
-    })
-    .await;
+    misses_more_than(missed, &gateway).await;
     in_mode(&gateway, "normal").await;
     for n in 3..6 {
         foreign.setex("shared:plain", value(n).as_bytes(), 300).await;
@@ -376,6 +388,7 @@ async fn the_watch_tells_of_a_plain_set_in_memcached_and_of_each_once() {
         overview["btc_price"] = json!(price);
         overview.to_string()
     };
+    let before = foreign.stat("total_connections").await;
     for n in 1..=5 {
         foreign.set("market:overview", overview(f64::from(n)).as_bytes(), 0, 300).await;
         eventually("the dashboard shows it", async || {
@@ -384,8 +397,9 @@ async fn the_watch_tells_of_a_plain_set_in_memcached_and_of_each_once() {
         })
         .await;
     }
-    let heard = hints().await;
-    assert!((1.0..=5.0).contains(&heard), "{heard}");
+    // Once more for each connection that is made meanwhile: from then on it might be another server.
+    let (heard, connections) = (hints().await, foreign.stat("total_connections").await - before);
+    assert!((1.0..=5.0 + connections as f64).contains(&heard), "{heard}, and {connections} new connections");
 }
 
 #[tokio::test]
@@ -414,9 +428,11 @@ async fn b25_b27_an_event_of_the_bridge_is_a_hint_and_never_a_write() {
     // The bridge's copy is read where the plain key is absent, and stays where it is.
     let copy = moved_to_now(&fixture("market:overview.json"));
     to_redis.setex("vt_shared:market:overview", &copy, 300).await;
-    to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
-    eventually("the copy is read", async || (read(&gateway, "market:overview").await.status == 200).then_some(()))
-        .await;
+    eventually("the copy is read", async || {
+        to_redis.command(&["PUBLISH", "vt_shared:events", &event]).await;
+        (read(&gateway, "market:overview").await.status == 200).then_some(())
+    })
+    .await;
     // In memcached, too, of which no event tells.
     let signals = moved_to_now(&fixture("analysis:signals.json"));
     to_memcached.set("vt_shared:analysis:signals", &signals, 0, 300).await;

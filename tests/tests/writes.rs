@@ -35,15 +35,15 @@ async fn a_time_to_live_is_kept_in_every_store() {
     let reply = gateway.send(Method::PUT, "/api/cache/k?ttl=40", &[], "1".into()).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let ttl = PlainMemcached::connect(memcached.port()).await.ttl("k").await.unwrap();
-    assert!((37..=40).contains(&ttl), "{ttl}");
+    assert!((30..=40).contains(&ttl), "{ttl}");
     let ttl = PlainRedis::connect(redis.port()).await.pttl("k").await;
-    assert!((37_000..=40_000).contains(&ttl), "{ttl}");
+    assert!((30_000..=40_000).contains(&ttl), "{ttl}");
     // Without one, each store has its own default for the key.
     assert_eq!(gateway.put("market:overview", r#"{"total_symbols": 3, "gainers": 2}"#).await.status, 200);
     let ttl = PlainMemcached::connect(memcached.port()).await.ttl("market:overview").await.unwrap();
-    assert!((27..=30).contains(&ttl), "{ttl}");
+    assert!((20..=30).contains(&ttl), "{ttl}");
     let ttl = PlainRedis::connect(redis.port()).await.pttl("market:overview").await;
-    assert!((117_000..=120_000).contains(&ttl), "{ttl}");
+    assert!((110_000..=120_000).contains(&ttl), "{ttl}");
 }
 
 #[tokio::test]

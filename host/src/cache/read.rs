@@ -61,7 +61,7 @@ pub(super) enum Answer {
     Value(Arc<Record>),
     /// Bytes that stand for no value.
     Junk,
-    /// Bytes that could not be judged this time.
+    /// What could not be judged this time.
     Unjudged,
 }
 
@@ -171,9 +171,16 @@ impl Cache {
         }
         let now = Time::now();
         for ((at, key), bridged) in keys.iter().enumerate().zip(bridged) {
+            // Asked before the answers are judged: what a write that has ended by then brought to a tier is noted.
+            let (is_written, known) = (self.hints.is_written(key), lacks.len());
             let (seen, failed) = self.judge_all(key, at, &answers, begun);
             let answered = failed.len() < self.tiers.len();
             let refreshed = self.reconcile(key, now, &seen, bridged, failed, lacks);
+            if is_written && lacks.len() > known {
+                // Each tier is about to get it for the life that it has there, and not for what it has in another.
+                lacks.truncate(known);
+                self.repeat(key);
+            }
             // A tier that does not answer may have something newer.
             if refreshed.found.is_none() && refreshed.failed.is_empty() {
                 self.find_deleted(key, &seen, lacks);
@@ -260,10 +267,7 @@ impl Cache {
     /// What a tier's answer to a look that began at `begun` is worth.
     pub(super) fn judge(&self, tier: &Arc<dyn Tier>, key: &Key, found: Option<&Found>, begun: Time) -> Answer {
         match found {
-            None => {
-                self.missed_below(tier.name(), key, begun);
-                Answer::Absent
-            }
+            None => self.missed_below(tier.name(), key, begun),
             Some(Found::Whole(record)) => Answer::Value(record.clone()),
             Some(Found::Shared(payload)) if self.appraiser.is_overtaken(tier.name(), key, &payload.bytes, begun) => {
                 // Or it is newer still.
@@ -275,10 +279,11 @@ impl Cache {
     }
 
     /// Takes note that a tier had nothing. A look that began before the last write to the tier does not tell.
-    fn missed_below(&self, tier: &TierName, key: &Key, begun: Time) {
+    fn missed_below(&self, tier: &TierName, key: &Key, begun: Time) -> Answer {
         let last = self.appraiser.last_seen(tier, key);
         if last.is_some_and(|(_, _, noticed)| noticed >= begun) {
-            return;
+            self.repeat(key);
+            return Answer::Unjudged;
         }
         let now = Time::now();
         // A delete through this gateway raises the floor first.
@@ -286,6 +291,7 @@ impl Cache {
             self.appraiser.symptoms.gone(key, tier, end, now);
         }
         self.appraiser.saw_nothing(tier, key, now);
+        Answer::Absent
     }
 
     /// Adopts the greatest value and notes which tiers need a copy of it.

@@ -41,7 +41,7 @@ async fn what_was_stored_on_disk_is_there_after_a_restart() {
     assert!(opened.set_aside.is_none());
     assert_eq!(opened.disk.put(&key("k"), &real(1).build()).await, WriteOutcome::Stored);
     assert_eq!(
-        opened.disk.put(&key("short"), &real(1).life(Duration::from_millis(50)).build()).await,
+        opened.disk.put(&key("short"), &real(1).life(Duration::from_secs(1)).build()).await,
         WriteOutcome::Stored
     );
 
@@ -49,7 +49,7 @@ async fn what_was_stored_on_disk_is_there_after_a_restart() {
     let crashed = tempfile::tempdir().unwrap();
     std::fs::copy(directory.path().join("tier.redb"), crashed.path().join("tier.redb")).unwrap();
     drop(opened);
-    sleep(Duration::from_millis(60)).await;
+    sleep(Duration::from_secs(1)).await;
     for directory in [&directory, &crashed] {
         let opened = open(directory);
         assert!(opened.set_aside.is_none() && !opened.is_undone, "{:?}", opened.set_aside);

@@ -1,8 +1,10 @@
 //! Writers that race, and a checker of what a stranger sees meanwhile.
 
+use std::time::Instant;
+
 use fastrand::Rng;
 use tiergate::record::{Digest, Kind, WriteOutcome};
-use tiergate::tier::CAS_ROUNDS_MAX;
+use tiergate_tests::{PATIENCE, eventually};
 
 use crate::bench::{Bench, Rec, key, kind_and_version, rec};
 
@@ -19,16 +21,15 @@ async fn versions_never_go_back_whoever_races_whom(bench: Bench) {
         let writers = (0..8u64).map(|writer| {
             let (tier, name) = (tiers[writer as usize % 2].clone(), key(&name));
             tokio::spawn(async move {
-                let mut greatest = None;
+                let (mut greatest, begun) = (None, Instant::now());
                 for rec in random_records(seed * 100 + writer) {
                     let record = rec.build();
                     greatest = greatest.max(Some((record.kind, record.version.0, record.digest)));
-                    // A write that lost too many rounds tries again, as the recovery lane does.
+                    // A write that lost too many rounds, or took too long, tries again, as the recovery lane does.
                     while let outcome @ (WriteOutcome::Failed(_) | WriteOutcome::Unknown(_)) =
                         tier.put(&name, &record).await
                     {
-                        let why = outcome.reason().unwrap();
-                        assert!(why.contains(&format!("{CAS_ROUNDS_MAX} times")), "seed {seed}: {why}");
+                        assert!(begun.elapsed() < PATIENCE, "seed {seed}: {outcome:?}");
                     }
                 }
                 greatest
@@ -44,18 +45,22 @@ async fn versions_never_go_back_whoever_races_whom(bench: Bench) {
 
 /// The same, written by strangers with plain `set`: shows that the checker can fail.
 async fn the_checker_notices_plain_sets(bench: Bench) {
-    let mut writers = Vec::new();
-    for writer in 0..8u64 {
-        let mut stranger = bench.stranger().await;
-        writers.push(tokio::spawn(async move {
-            for rec in random_records(writer) {
-                stranger.set("race", &rec.bytes(), 0).await;
-            }
-            None
-        }));
-    }
-    let (observed, _) = watch(&bench, "race", writers).await;
-    assert!(check(&observed).is_err(), "{} observations and nothing was noticed", observed.len());
+    // Writers may be done before anything was observed.
+    eventually("something is noticed", async || {
+        let mut writers = Vec::new();
+        for writer in 0..8u64 {
+            let mut stranger = bench.stranger().await;
+            writers.push(tokio::spawn(async move {
+                for rec in random_records(writer) {
+                    stranger.set("race", &rec.bytes(), 0).await;
+                }
+                None
+            }));
+        }
+        let (observed, _) = watch(&bench, "race", writers).await;
+        check(&observed).err()
+    })
+    .await;
 }
 
 fn random_records(seed: u64) -> impl Iterator<Item = Rec> {

@@ -7,7 +7,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::streams::StreamRangeReply;
 use bytes::Bytes;
 use tiergate::record::{DeleteOutcome, Kind, TierName, WriteOutcome};
-use tiergate::tier::{TierError, redis};
+use tiergate::tier::{Tier as _, TierError, redis};
 use tiergate_tests::{Redis, eventually};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -54,7 +54,7 @@ async fn a_write_that_a_delete_kept_out_is_announced_as_that() {
 #[tokio::test]
 async fn the_note_outlives_the_value_as_its_floor() {
     let bench = Bench::redis().await;
-    let short = Duration::from_millis(200);
+    let short = Duration::from_secs(1);
     assert_eq!(bench.put("real", real(10).life(short)).await, WriteOutcome::Stored);
     assert_eq!(bench.put("stub", placeholder(10).life(short)).await, WriteOutcome::Stored);
     eventually("both end", async || (bench.found("real").await.or(bench.found("stub").await)).is_none().then_some(()))
@@ -122,7 +122,10 @@ async fn a_tls_url_speaks_tls() {
         client.read_exact(&mut begin).await.unwrap();
         begin
     });
-    let tier = redis_tier(url, &Arc::default());
+    // Certificates to trust are loaded while it connects.
+    let patient = Duration::from_secs(30);
+    let config = redis::Config { deadline: patient, connect_timeout: patient, ..redis::Config::at(url) };
+    let tier = tiergate::tier::Redis::new(TierName::new("redis"), config, Arc::new(Judge::default())).unwrap();
     assert!(tier.summary().ends_with("over TLS"), "{}", tier.summary());
     let outcome = tier.put(&key("k"), &real(1).build()).await;
     assert!(matches!(&outcome, WriteOutcome::Failed(why) if why.contains("cannot connect")), "{outcome:?}");

@@ -30,7 +30,7 @@ struct State {
 }
 
 /// A write of this gateway that is under way: what is hinted of its key waits until it has ended, because the hint is most
-/// likely of this very write.
+/// likely of this very write. So does what tiers lack of it.
 pub(in crate::cache) struct Writing<'a> {
     hints: &'a Hints,
     key: &'a Key,
@@ -93,6 +93,11 @@ impl Hints {
     pub(in crate::cache) fn writing<'a>(&'a self, key: &'a Key) -> Writing<'a> {
         *self.state().writing.entry(key.clone()).or_default() += 1;
         Writing { hints: self, key }
+    }
+
+    /// Whether a write of `key` is under way.
+    pub(in crate::cache) fn is_written(&self, key: &Key) -> bool {
+        self.state().writing.contains_key(key)
     }
 
     /// A change under the lock is whole.

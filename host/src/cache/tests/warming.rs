@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::cache::read::Answer;
 use crate::cache::{NotPlaced, What};
 use crate::record::{Order, Time};
 use crate::tier::{Memory, memory};
@@ -190,4 +191,36 @@ async fn a_tier_that_comes_back_empty_is_filled_at_a_bounded_rate_and_only_where
     assert!(restarted.elapsed() >= Duration::from_millis(19 * 16), "{:?}", restarted.elapsed());
     assert_eq!(tier.values.get(&name(0)).unwrap().bytes, "2");
     watching.abort();
+}
+
+#[tokio::test]
+async fn what_a_tier_lacks_while_it_is_written_is_left_to_the_write_and_looked_at_again() {
+    let (fast, slow) = (Arc::new(kept("memcached")), Arc::new(kept("redis")));
+    let cache = over(vec![fast.clone(), slow.clone()]);
+    let key = key();
+    // The slower tier has it already, for a longer life than the faster one is about to give it.
+    let writing = cache.hints.writing(&key);
+    assert_eq!(slow.values.put(&key, &real(&key).await).await, WriteOutcome::Stored);
+    assert!(cache.refresh(std::slice::from_ref(&key)).await[0].found.is_some());
+    tokio::task::yield_now().await;
+    assert!(fast.values.get(&key).is_none());
+
+    drop(writing);
+    assert!(cache.hints.ripe().is_empty());
+    assert_eq!(cache.hints.ripe(), std::slice::from_ref(&key));
+    assert!(cache.refresh_again(std::slice::from_ref(&key)).await[0].found.is_some());
+    while fast.values.get(&key).is_none() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn that_a_tier_had_nothing_before_a_write_reached_it_says_nothing_of_it_now() {
+    let tier: Arc<dyn Tier> = Arc::new(kept("memcached"));
+    let cache = over(Vec::new());
+    let (key, written) = (key(), Time::now());
+    cache.appraiser.saw_stored(tier.name(), &key, &real(&key).await, written);
+    let second = Duration::from_secs(1);
+    assert!(matches!(cache.judge(&tier, &key, None, written.before(second)), Answer::Unjudged));
+    assert!(matches!(cache.judge(&tier, &key, None, written.after(second)), Answer::Absent));
 }

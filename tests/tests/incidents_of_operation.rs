@@ -103,6 +103,7 @@ async fn b53_a_burst_of_signals_costs_each_document_one_write_in_each_span() {
     let gateway = Gateway::with()
         .tier(memcached.url())
         .config("[market]\ncoalesce = \"1s\"\n[cache]\ndeadline = \"1s\"\nverify_every = \"60s\"")
+        .without_tasks()
         .start()
         .await;
     let gateway = Arc::new(gateway);

@@ -37,6 +37,10 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Configuration that leaves the warmer nothing to do: it writes no placeholder.
 pub const NO_TASKS: &str = "[plugins]\nwarmer = { config = { tasks = [] } }";
 
+/// The deadline of calls to stores where a test does not configure the cache itself. The default of 250 ms is often missed on a
+/// machine that is busy with other tests, and a write that was late is answered otherwise than one that was not.
+const UNHURRIED: &str = "[cache]\ndeadline = \"1s\"\n";
+
 /// A gateway that does not run yet.
 #[derive(Clone)]
 pub struct Starting {
@@ -175,6 +179,9 @@ impl Starting {
             self.more
         )
         .expect("a String takes every write");
+        if !["[cache]", "cache = {"].iter().any(|cache| self.more.contains(cache)) {
+            toml.push_str(UNHURRIED);
+        }
         if !self.more.contains("[http]") {
             toml.push_str("[http]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
         }

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 const VIEWS: [&str; 6] = ["mobile-data", "overview", "symbols", "signals", "opportunities", "market-overview"];
 
 async fn fed() -> Gateway {
-    let gateway = Gateway::with().start().await;
+    // A placeholder that comes later would have the views composed anew between two requests.
+    let gateway = Gateway::with().without_tasks().start().await;
     for key in ["analysis:signals", "market:overview", "market:movers", "market:breadth"] {
         let reply = gateway.put(key, moved_to_now(&fixture(&format!("{key}.json")))).await;
         assert_eq!(reply.status, 200, "{}", reply.text());

@@ -28,6 +28,9 @@ const WRITERS: u64 = 8;
 /// plain sets.
 const LIVES: &str = "ttl = [{ pattern = \"app:history:*\", memory = \"1s\" }]";
 
+/// The default. What comes after a delete counts as late for twice as long, and as set anew from then on.
+const DEADLINE: &str = "[cache]\ndeadline = \"250ms\"";
+
 /// A foreign client gives up after this long.
 const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -105,7 +108,7 @@ impl World {
         let tiers = [format!("memcached://{}", lines[0].address()), format!("redis://{}/0", lines[1].address())];
         let start = async || {
             let [memcached, redis] = tiers.clone();
-            let starting = Gateway::with().tier(memcached).tier(redis).config(LIVES).without_tasks();
+            let starting = Gateway::with().tier(memcached).tier(redis).config(LIVES).config(DEADLINE).without_tasks();
             RwLock::new(Arc::new(starting.start().await))
         };
         Arc::new(Self {

@@ -1,4 +1,5 @@
-"""Row `propagation`: three gateways over one memcached and one Redis: how soon a change is told to their readers.
+"""Row `propagation`: three gateways over one memcached and one Redis: how soon a change is told to their readers, and another
+publishes when the one that did is killed.
 
 Readers hold event streams, as dashboards do. Writes keep so far apart that none waits for another's coalescing span.
 """
@@ -23,6 +24,8 @@ WRITES = 100
 APART_SECONDS = 0.15
 FAULT_SECONDS = 3
 FAULTS = 2
+KILLS = 5
+SHARING = {"TIERGATE_MARKET__SHARE_SIGNALS": "true"}
 
 
 class Reader:
@@ -168,6 +171,31 @@ def agreement(prices, write, gateways, stores, fault):
     return time.perf_counter() - ended
 
 
+def publisher(gateways):
+    """The one that publishes what all were sent."""
+    found = [gateway for gateway in gateways if gateway.metrics("tiergate_publishes") == 1]
+    return found[0] if len(found) == 1 else None
+
+
+def takeover(cwds, tiers, price):
+    """Seconds from the kill of the gateway that publishes until another does, and all others serve what came since."""
+    with ExitStack() as stack:
+        gateways = [stack.enter_context(Gateway(cwd, tiers=tiers, settings=SHARING)).ready() for cwd in cwds]
+        dead = eventually("one publishes", lambda: publisher(gateways))
+        others = [gateway for gateway in gateways if gateway is not dead]
+        dead.child.kill()
+        killed = time.perf_counter()
+        sent = json.dumps({"symbol": "BTCUSDT", "confluence_score": 60, "price": price, "timestamp": time.time()})
+        if (answer := fetch(others[0].port, "/api/signals", "POST", sent.encode()))[0] not in (200, 202):
+            raise SystemExit(f"{answer[0]}: {answer[2].decode()}")
+
+        def serves(gateway):
+            symbols = json.loads(fetch(gateway.port, "/api/dashboard/live")[2])["symbols"]
+            return symbols.get("BTCUSDT", {}).get("price") == price
+        eventually("another publishes", lambda: publisher(others) and all(map(serves, others)))
+        return time.perf_counter() - killed
+
+
 def main():
     with folder() as cwd, ExitStack() as stack:
         ports = {"memcached": free_port(), "redis": free_port()}
@@ -181,10 +209,10 @@ def main():
             stack.enter_context(server)
         for port in ports.values():
             eventually("the stores answer", lambda: socket.create_connection(("127.0.0.1", port)).close() or True)
-        gateways = []
-        for name in "abc":
-            (cwd / name).mkdir()
-            gateways.append(stack.enter_context(Gateway(cwd / name, tiers=tiers)).ready())
+        cwds = [cwd / name for name in "abcdef"]
+        for own in cwds:
+            own.mkdir()
+        gateways = [stack.enter_context(Gateway(own, tiers=tiers)).ready() for own in cwds[:3]]
         prices, stores = Prices(), (Memcached(ports["memcached"]), Redis(ports["redis"]))
         through_a = through(gateways[0])
         through_a(prices.next()[1])
@@ -198,6 +226,9 @@ def main():
             took = [agreement(prices, through(gateways[0]), gateways, stores, fault) for _ in range(FAULTS)]
             row("propagation", f"until all agree after {name} stood still for {FAULT_SECONDS} s", figure(took, " s"), "", "",
                 "at most 2 s")
+        took = [takeover(cwds[3:], tiers, 60_000 + kill) for kill in range(KILLS)]
+        row("propagation", "until another publishes after the gateway that did was killed", figure(took, " s"), "", "",
+            "at most 2 s")
 
 
 main()

@@ -143,6 +143,8 @@ impl Starting {
                 ("TIERGATE_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
                 ("TIERGATE_HTTP__ADMIN", "127.0.0.1:0".to_owned()),
                 ("TIERGATE_LOG__FORMAT", "json".to_owned()),
+                // No disk is so slow that symbols are missing.
+                ("TIERGATE_CACHE__DEADLINE", "10s".to_owned()),
             ];
             command.arg("--demo").envs(settings);
         } else {
@@ -189,7 +191,8 @@ impl Starting {
     }
 }
 
-/// Waits for the line that tells the bound addresses, and what the first of them speaks.
+/// Waits for the line that tells the bound addresses, and what the first of them speaks. Before it come the plugins that are
+/// named in the configuration, and to compile them takes long.
 async fn addresses(log: &Arc<Mutex<Vec<String>>>, process: &mut Child) -> (String, String, String) {
     let begun = Instant::now();
     loop {
@@ -202,7 +205,7 @@ async fn addresses(log: &Arc<Mutex<Vec<String>>>, process: &mut Child) -> (Strin
             return found;
         }
         let ended = process.try_wait().expect("a process");
-        if ended.is_some() || begun.elapsed() > PATIENCE {
+        if ended.is_some() || begun.elapsed() > 5 * PATIENCE {
             panic!("the gateway did not start ({ended:?}):\n{}", log.lock().expect("the log").join("\n"));
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -181,6 +181,10 @@ fn a_broken_plugin_fails_and_the_failure_can_be_repeated(author: &Author) {
     author.done(&["check", "broken/broken.wasm", "--input", "saved.json"]);
 }
 
+/// Time enough for large components on a busy machine: what is tested is what they do, and not how long it takes.
+const UNHURRIED: &str = "[plugins.limits]\ncompile = { deadline = \"10m\" }\ncodec = { deadline = \"10s\" }\n\
+                         aggregator = { deadline = \"10s\" }\nwarmer = { deadline = \"10s\" }\n";
+
 /// A gateway in which the plugins of one language serve.
 struct Serving<'a> {
     author: &'a Author,
@@ -201,7 +205,7 @@ impl<'a> Serving<'a> {
         let aggregator = author.path(&Author::component("aggregator", language));
         let config = format!(
             "[plugins]\naggregator = {{ name = \"aggregator\", path = {aggregator:?} }}\n[market]\nrequired = [{document:?}]\n\
-             [warmer]\nevery = \"100ms\"\n\
+             [warmer]\nevery = \"100ms\"\n{UNHURRIED}\
              [[source]]\nname = \"btc\"\nkey = \"spot:btc\"\nurl = \"{}\"\ninterval = \"1s\"\nttl = \"2s\"\n",
             origin.url("/btc")
         );

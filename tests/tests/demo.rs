@@ -46,16 +46,23 @@ async fn after_a_kill_the_last_known_values_are_there_at_once_with_their_age() {
 
 #[tokio::test]
 async fn a_demo_that_was_killed_shows_the_last_known_symbols_in_its_first_answer_and_from_when_they_are() {
-    let gateway = Gateway::with().demo().start().await;
+    let mut gateway = Gateway::with().demo().start().await;
     eventually("31 symbols", async || {
         (gateway.mobile_data().await["confluence_scores"].as_array()?.len() == 31).then_some(())
     })
     .await;
-    let starting = gateway.kill();
-    let killed = now_seconds();
-    let gateway = starting.start().await;
-    let mobile = gateway.mobile_data().await;
-    assert_eq!(mobile["confluence_scores"].as_array().map(Vec::len), Some(31), "{mobile}");
-    let as_of = mobile["sections"]["signals"]["as_of"].as_f64().expect("a moment");
-    assert!((killed - 60.0..killed).contains(&as_of), "{as_of} for a demo that was killed at {killed}");
+    // The feed goes on a second after the start, and on a slow machine before the first answer: then that tells of new ones.
+    for _ in 0..5 {
+        let starting = gateway.kill();
+        let killed = now_seconds();
+        gateway = starting.start().await;
+        let mobile = gateway.mobile_data().await;
+        assert_eq!(mobile["confluence_scores"].as_array().map(Vec::len), Some(31), "{mobile}");
+        let as_of = mobile["sections"]["signals"]["as_of"].as_f64().expect("a moment");
+        assert!(as_of > killed - 60.0, "{as_of} for a demo that was killed at {killed}");
+        if as_of < killed {
+            return;
+        }
+    }
+    panic!("the first answer never told of what was known before");
 }

@@ -29,10 +29,10 @@ async fn healthz_and_readyz_answer_without_a_token_and_readyz_names_the_tiers() 
     assert!(admin.unwrap().starts_with("HTTP/1.1 200"));
 }
 
-/// A gateway that waits a second for slow clients, with a value under `k`.
+/// A gateway that waits a moment for slow clients, with a value under `k`: long enough for a slow disk to serve others.
 async fn impatient() -> Gateway {
     let http =
-        "[http]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nhead_deadline = \"1s\"\nbody_pause_max = \"1s\"";
+        "[http]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nhead_deadline = \"5s\"\nbody_pause_max = \"5s\"";
     let gateway = Gateway::with().config(http).start().await;
     assert_eq!(gateway.put("k", "1").await.status, 200);
     gateway

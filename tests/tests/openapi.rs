@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tiergate_tests::{Gateway, fixture, moved_to_now};
@@ -19,8 +20,13 @@ const SEED: &str = "20240805";
 /// What does not end, or is no HTTP any more: other tests listen to it. And what would take the token of those that follow.
 const NOT_ASKED: &str = "/stream$|^/ws$";
 
-/// The environment of Python that has it, made at the first run beside the tests.
-fn schemathesis() -> PathBuf {
+/// The environment of Python that has it, made at the first run beside the tests: by one of them, while the other waits.
+fn schemathesis() -> &'static Path {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    INSTALLED.get_or_init(install)
+}
+
+fn install() -> PathBuf {
     // <target>/<profile>/deps/<this test>
     let exe = std::env::current_exe().expect("a test binary");
     let venv = exe.ancestors().nth(3).expect("a target directory").join("schemathesis");

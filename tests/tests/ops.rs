@@ -158,6 +158,8 @@ async fn a_plugin_is_loaded_shadowed_read_used_and_rolled_back_in_the_console() 
         (browser.count(&slot("aggregator", "[data-f=generations] li")).await == 0).then_some(())
     })
     .await;
+    // It is not shown any more before that is written down.
+    says(&browser, "#toast-text", "generation 2 is forgotten").await;
     let steps: Vec<Value> = audit(&gateway).await.as_array().expect("entries").clone();
     let told: Vec<_> = steps.iter().map(|entry| (entry["step"].clone(), entry["by"].clone())).collect();
     let expected = ["discard", "rollback", "use", "shadow", "load"].map(|step| (json!(step), json!("ann")));

@@ -107,7 +107,8 @@ const TOLD_APART: usize = 1 << 16;
 
 /// Posts the signals that nobody else has posted, some at a time, until it is `done`; answers how many were accepted.
 async fn post_signals(gateway: Arc<Gateway>, posted: Arc<AtomicUsize>, done: Arc<AtomicBool>) -> u64 {
-    const AT_A_TIME: usize = 8;
+    // Few, so that there are enough of them for slow swaps.
+    const AT_A_TIME: usize = 2;
     let mut accepted = 0;
     while !done.load(Ordering::SeqCst) {
         let first = posted.fetch_add(AT_A_TIME, Ordering::SeqCst);

@@ -8,11 +8,11 @@ use rcgen::generate_simple_self_signed;
 use tiergate_tests::{Gateway, binary, certificate, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A gateway that speaks TLS with a certificate for `localhost`, and that certificate.
-async fn gateway(dir: &Path) -> (Gateway, PathBuf) {
+/// A gateway that speaks TLS with a certificate for `localhost`, and waits so long for a greeting; and that certificate.
+async fn gateway(dir: &Path, head_deadline: &str) -> (Gateway, PathBuf) {
     let (certificate, key) = certificate(dir);
     let http = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nhead_deadline = \"1s\"\n\
+        "[http]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nhead_deadline = {head_deadline:?}\n\
          tls = {{ cert = {certificate:?}, key = {key:?} }}"
     );
     (Gateway::with().config(&http).start().await, certificate)
@@ -35,7 +35,7 @@ fn url(gateway: &Gateway) -> String {
 #[tokio::test]
 async fn the_dashboard_and_the_api_are_served_over_tls_by_either_way() {
     let dir = tempfile::tempdir().unwrap();
-    let (gateway, certificate) = gateway(dir.path()).await;
+    let (gateway, certificate) = gateway(dir.path(), "30s").await;
     let put = curl(&gateway, &certificate, &["--request", "PUT", "--data", "[1]"], "/api/cache/k").await;
     assert!(put.starts_with("HTTP/1.1 200"), "{put}");
     assert!(curl(&gateway, &certificate, &[], "/api/cache/k").await.ends_with("\r\n\r\n[1]"));
@@ -57,7 +57,7 @@ async fn the_dashboard_and_the_api_are_served_over_tls_by_either_way() {
 #[tokio::test]
 async fn the_command_line_speaks_tls_with_whom_it_trusts_only() {
     let dir = tempfile::tempdir().unwrap();
-    let (gateway, certificate) = gateway(dir.path()).await;
+    let (gateway, certificate) = gateway(dir.path(), "30s").await;
     let put = |trusted: &Path| {
         let mut command = Command::new(binary());
         command.args(["cache", "put", "k", "7", "--url", &url(&gateway)]).env("SSL_CERT_FILE", trusted);
@@ -76,7 +76,7 @@ async fn the_command_line_speaks_tls_with_whom_it_trusts_only() {
 #[tokio::test]
 async fn who_does_not_greet_is_let_go_and_others_are_served_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
-    let (gateway, certificate) = gateway(dir.path()).await;
+    let (gateway, certificate) = gateway(dir.path(), "5s").await;
     let mut silent = tokio::net::TcpStream::connect(&gateway.data).await.unwrap();
     let mut plain = tokio::net::TcpStream::connect(&gateway.data).await.unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();

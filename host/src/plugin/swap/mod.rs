@@ -427,6 +427,9 @@ mod tests {
     use crate::telemetry::audit::Entry;
     use crate::warm::Warmer as _;
 
+    /// How long something may take that happens by itself: what runs beside gives way to everything else on the machine.
+    const PATIENCE: Duration = Duration::from_secs(300);
+
     /// An operator over the aggregator that counts.
     pub(super) fn operator() -> (tempfile::TempDir, Arc<Operator>) {
         operator_over(|_| {})
@@ -485,7 +488,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), rolled_back).await.expect("it is rolled back");
+        tokio::time::timeout(PATIENCE, rolled_back).await.expect("it is rolled back");
         let Entry { by, note, .. } = last_step(&operator).await;
         assert_eq!(by, "probation");
         assert!(
@@ -505,7 +508,7 @@ mod tests {
                 meanwhile().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), rolled_back).await.expect("it is rolled back");
+        tokio::time::timeout(PATIENCE, rolled_back).await.expect("it is rolled back");
         let Entry { by, note, .. } = last_step(operator).await;
         assert_eq!(by, PROBATION);
         note.expect("a reason")
@@ -561,10 +564,10 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), told).await.expect("it is told");
+        tokio::time::timeout(PATIENCE, told).await.expect("it is told");
         assert!(last_step(&operator).await.result.contains("the active version goes on"));
         operator.rollback("aggregator", true, "test").await.unwrap();
-        tokio::time::timeout(Duration::from_secs(30), trying).await.expect("it ends").unwrap();
+        tokio::time::timeout(PATIENCE, trying).await.expect("it ends").unwrap();
         let log = operator.audit().last(20).unwrap();
         assert_eq!(log.iter().filter(|entry| entry.by == PROBATION).count(), 1, "{log:?}");
     }
@@ -618,7 +621,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), differs).await.expect("the candidate begins at none");
+        tokio::time::timeout(PATIENCE, differs).await.expect("the candidate begins at none");
         let state = operator.report("aggregator").unwrap().state;
         assert!(state.starts_with("not taken over, and it began without: ") && state.contains("restore"), "{state}");
     }

@@ -501,11 +501,15 @@ mod tests {
         assert!(report.active.faults["trap"] > 3 && report.other.faults.is_empty(), "{report:?}");
     }
 
-    /// Does this over and over until probation rolls back; answers what is written of that.
-    async fn rolled_back(operator: &Operator, meanwhile: impl AsyncFn()) -> String {
+    /// Does this over and over until probation rolls back; answers what is written of that. The version before hears all of it,
+    /// however late: one that misses something does not go on beside.
+    async fn rolled_back(operator: &Operator, slot: &str, meanwhile: impl AsyncFn()) -> String {
         let rolled_back = async {
             while last_step(operator).await.step != "rollback" {
-                meanwhile().await;
+                match operator.report(slot).unwrap().queued_bytes {
+                    0 => meanwhile().await,
+                    _ => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
             }
         };
         tokio::time::timeout(PATIENCE, rolled_back).await.expect("it is rolled back");
@@ -519,7 +523,7 @@ mod tests {
         let (dir, operator) = operator();
         offer(&operator, &dir, &guest::aggregator_that_is_slow());
         operator.use_candidate("aggregator", false, "test").await.unwrap();
-        let why = rolled_back(&operator, async || assert_eq!(ingest(&operator, 1, "{}").await, 0)).await;
+        let why = rolled_back(&operator, "aggregator", async || assert_eq!(ingest(&operator, 1, "{}").await, 0)).await;
         assert!(why.contains("us where the version before took") && why.contains("went on beside"), "{why}");
         assert_eq!(operator.status_of("aggregator").unwrap().generation, 1);
     }
@@ -535,7 +539,7 @@ mod tests {
         // With this budget that one traps.
         let plan = async || warmer.plan(Time::now(), Vec::new(), 1).await;
         plan().await.unwrap_err();
-        let why = rolled_back(&operator, async || drop(plan().await)).await;
+        let why = rolled_back(&operator, "warmer", async || drop(plan().await)).await;
         assert!(why.contains("faults (") && why.contains("trap") && why.contains("went on beside"), "{why}");
         assert_eq!(operator.status_of("warmer").unwrap().generation, 1);
         plan().await.unwrap();

@@ -43,6 +43,11 @@ pub(super) fn give_way() {
     GIVES_WAY.set(true);
 }
 
+/// Puts this thread among all others again.
+pub(super) fn give_way_no_more() {
+    schedule(thread_native_id(), NormalThreadSchedulePolicy::Other);
+}
+
 /// Whether this thread began as one that gives way.
 pub(super) fn gives_way() -> bool {
     GIVES_WAY.get()

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::aside::{self, give_way};
+use super::aside::{self, give_way, give_way_no_more};
 use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::PluginError;
 use super::slot::{Beside, GenerationStatus, Identity, tell};
@@ -118,6 +118,10 @@ impl<R: Runner> Companion<R> {
             let shared = shared.clone();
             move || {
                 give_way();
+                // It may be wanted before it has begun.
+                if shared.hurried.load(SeqCst) {
+                    give_way_no_more();
+                }
                 let (runner, state) = make();
                 shared.tally().state = state;
                 shared.run(runner, &calls)

@@ -185,7 +185,7 @@ def takeover(cwds, tiers, price):
         others = [gateway for gateway in gateways if gateway is not dead]
         dead.child.kill()
         killed = time.perf_counter()
-        sent = json.dumps({"symbol": "BTCUSDT", "confluence_score": 60, "price": price, "timestamp": time.time()})
+        sent = json.dumps({"symbol": "BTCUSDT", "confluence_score": 60, "price": price, "change_24h": 1.0})
         if (answer := fetch(others[0].port, "/api/signals", "POST", sent.encode()))[0] not in (200, 202):
             raise SystemExit(f"{answer[0]}: {answer[2].decode()}")
 

@@ -9,6 +9,8 @@ use std::cell::Cell;
 use std::io;
 use std::os::unix::thread::JoinHandleExt as _;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -37,25 +39,55 @@ pub enum Unfinished {
     Died,
 }
 
-/// Puts this thread behind all others.
-pub(super) fn give_way() {
-    schedule(thread_native_id(), NormalThreadSchedulePolicy::Idle);
-    GIVES_WAY.set(true);
+/// A thread that gives way until it is hurried.
+pub(super) struct Thread<T> {
+    handle: JoinHandle<T>,
+    hurried: Arc<AtomicBool>,
 }
 
-/// Puts this thread among all others again.
-pub(super) fn give_way_no_more() {
-    schedule(thread_native_id(), NormalThreadSchedulePolicy::Other);
+impl<T: Send + 'static> Thread<T> {
+    /// Starts `work` on it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread to be had.
+    pub(super) fn start(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
+        let hurried = Arc::new(AtomicBool::new(false));
+        let run = {
+            let hurried = hurried.clone();
+            move || {
+                schedule(thread_native_id(), NormalThreadSchedulePolicy::Idle);
+                GIVES_WAY.set(true);
+                // It may be hurried before it has begun.
+                if hurried.load(SeqCst) {
+                    schedule(thread_native_id(), NormalThreadSchedulePolicy::Other);
+                }
+                work()
+            }
+        };
+        Ok(Self { handle: thread::Builder::new().name(name.into()).spawn(run)?, hurried })
+    }
+
+    /// Puts it among all others again, and lets it rest no more.
+    pub(super) fn hurry(&self) {
+        self.hurried.store(true, SeqCst);
+        schedule(self.handle.as_pthread_t(), NormalThreadSchedulePolicy::Other);
+        self.handle.thread().unpark();
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// When it panicked.
+    pub(super) fn join(self) -> thread::Result<T> {
+        self.handle.join()
+    }
 }
 
 /// Whether this thread began as one that gives way.
 pub(super) fn gives_way() -> bool {
     GIVES_WAY.get()
-}
-
-/// Puts a thread that gave way among all others again.
-pub(super) fn hurry<T>(thread: &JoinHandle<T>) {
-    schedule(thread.as_pthread_t(), NormalThreadSchedulePolicy::Other);
 }
 
 fn schedule(thread: ThreadId, policy: NormalThreadSchedulePolicy) {
@@ -77,20 +109,17 @@ fn schedule(thread: ThreadId, policy: NormalThreadSchedulePolicy) {
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unfinished> {
     let (done, result) = oneshot::channel();
     let run = move || {
-        give_way();
         if done.send(work()).is_err() {
             tracing::debug!("nobody waits any more for what was done aside");
         }
     };
-    let thread = thread::Builder::new().name("aside".into()).spawn(run).map_err(Unfinished::NoThread)?;
+    let thread = Thread::start("aside", run).map_err(Unfinished::NoThread)?;
     let mut result = pin!(result);
-    loop {
-        if let Ok(done) = timeout(GIVES_WAY_FOR, &mut result).await {
-            return done.map_err(|_| Unfinished::Died);
-        }
-        // Again and again: a thread that begins late gives way only then.
-        hurry(&thread);
+    if let Ok(done) = timeout(GIVES_WAY_FOR, &mut result).await {
+        return done.map_err(|_| Unfinished::Died);
     }
+    thread.hurry();
+    result.await.map_err(|_| Unfinished::Died)
 }
 
 #[cfg(test)]
@@ -109,11 +138,7 @@ mod tests {
     async fn work_that_somebody_has_waited_for_long_enough_gives_way_no_more() {
         let policy = || thread_schedule_policy_param(thread_native_id()).map(|(policy, _)| policy);
         let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        let given_way = move || {
-            give_way();
-            policy()
-        };
-        assert_eq!(thread::spawn(given_way).join().unwrap(), Ok(idle));
+        assert_eq!(Thread::start("for a test", policy).unwrap().join().unwrap(), Ok(idle));
         let waited_for = move || {
             while policy() == Ok(idle) {
                 thread::sleep(Duration::from_millis(10));

@@ -15,10 +15,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use super::aside::{self, give_way, give_way_no_more};
+use super::aside::Thread;
 use super::call::{Answer, Faults, Question, Stopwatch, Taken};
 use super::error::PluginError;
 use super::slot::{Beside, GenerationStatus, Identity, tell};
@@ -71,7 +71,7 @@ pub(super) struct Companion<R> {
     mode: Mode,
     shared: Arc<Shared>,
     queue: SyncSender<Heard>,
-    thread: JoinHandle<R>,
+    thread: Thread<R>,
     /// Whether it has heard everything that changes its state.
     in_step: bool,
     stateful: bool,
@@ -117,17 +117,12 @@ impl<R: Runner> Companion<R> {
         let run = {
             let shared = shared.clone();
             move || {
-                give_way();
-                // It may be wanted before it has begun.
-                if shared.hurried.load(SeqCst) {
-                    give_way_no_more();
-                }
                 let (runner, state) = make();
                 shared.tally().state = state;
                 shared.run(runner, &calls)
             }
         };
-        let thread = thread::Builder::new().name("companion".into()).spawn(run)?;
+        let thread = Thread::start("companion", run)?;
         Ok(Self { status, mode, shared, queue, thread, in_step: true, stateful: R::STATEFUL })
     }
 
@@ -194,8 +189,7 @@ impl<R: Runner> Companion<R> {
     /// Lets it rest no more, because it is wanted; answers how many bytes of calls still wait for it.
     pub(super) fn hurry(&self) -> usize {
         self.shared.hurried.store(true, SeqCst);
-        aside::hurry(&self.thread);
-        self.thread.thread().unpark();
+        self.thread.hurry();
         self.shared.queued_bytes.load(SeqCst)
     }
 

@@ -59,8 +59,7 @@ struct Fed {
 /// Checks that an aggregator saves a state that it restores, without which no trap could be survived.
 pub(in crate::plugin) fn probe(aggregator: &Loaded<AggregatorPlugin>) -> Result<(), PluginError> {
     let (_, saved) = save(aggregator.start()?, BEGINNING)?;
-    let (_, restored) = restore(aggregator.start()?, &saved?)?;
-    restored
+    resumed(aggregator, &saved?).map(drop)
 }
 
 /// The keys that an aggregator composes views from.
@@ -88,7 +87,7 @@ impl Life {
 
     /// Replaces the state. What the journal held is in it; a trap from here on is rebuilt from it.
     fn restore(&mut self, saved: &Arc<[u8]>) -> Result<(), PluginError> {
-        let (instance, saved) = save(self.resumed(saved)?, self.now)?;
+        let (instance, saved) = save(resumed(&self.generation.plugin, saved)?, self.now)?;
         self.journal.restart(saved?.into());
         (self.instance, self.down) = (Some(instance), None);
         Ok(())
@@ -133,16 +132,10 @@ impl Life {
     /// Lets another instance go on where this one is. One that serves is not given up for one that does not.
     fn relieve(&mut self, saved: &[u8]) {
         let identity = &self.generation.identity;
-        match self.resumed(saved) {
+        match resumed(&self.generation.plugin, saved) {
             Ok(instance) => self.instance = Some(instance),
             Err(error) => tell!(warn, identity, %error, "a worn instance stays: no other takes its state back"),
         }
-    }
-
-    /// A new instance with a state that was saved.
-    fn resumed(&self, saved: &[u8]) -> Result<Instance, PluginError> {
-        let (instance, answer) = restore(self.generation.plugin.start()?, saved)?;
-        answer.map(|()| instance)
     }
 
     /// Instances that were lost since this was last asked, by cause.
@@ -297,7 +290,7 @@ impl Life {
         let started = Instant::now();
         loop {
             let instance = match &self.journal.checkpoint {
-                Some(saved) => self.resumed(saved)?,
+                Some(saved) => resumed(&self.generation.plugin, saved)?,
                 None => self.generation.plugin.start()?,
             };
             if let Some(instance) = self.replay(instance) {
@@ -407,9 +400,13 @@ fn save(instance: Instance, now: Time) -> Result<Answered<AggregatorPlugin, Vec<
     instance.ask(call, |s| s.world.tiergate_plugin_state().call_save(&mut s.store))
 }
 
-fn restore(instance: Instance, saved: &[u8]) -> Result<Answered<AggregatorPlugin, ()>, PluginError> {
+/// A new instance with a state that was saved.
+fn resumed(aggregator: &Loaded<AggregatorPlugin>, saved: &[u8]) -> Result<Instance, PluginError> {
+    let instance = aggregator.start()?;
     let call = instance.within_limits("restore", BEGINNING);
-    instance.ask(call, |s| s.world.tiergate_plugin_state().call_restore(&mut s.store, saved))
+    let restore = |s: &mut Instance| s.world.tiergate_plugin_state().call_restore(&mut s.store, saved);
+    let (instance, answer) = instance.ask(call, restore)?;
+    answer.map(|()| instance)
 }
 
 #[cfg(test)]

@@ -198,7 +198,6 @@ fn tiers(
 fn tier(text: &str, cache: &file::Cache, breaker: breaker::Config) -> Result<TierConfig, String> {
     const FORMS: &str = "write `memcached://127.0.0.1:11211`, `redis://127.0.0.1:6379/0`, `rediss://...` or `disk:///var/lib/tiergate/cache.redb`";
     let file::Cache { deadline, watch_every, .. } = *cache;
-    let connect_timeout = deadline;
     // The text itself may hold a password and is not repeated.
     let url = url::Url::parse(text).map_err(|error| format!("is no URL ({error}); {FORMS}"))?;
     match url.scheme() {
@@ -208,15 +207,15 @@ fn tier(text: &str, cache: &file::Cache, breaker: breaker::Config) -> Result<Tie
                 return Err(format!("a memcached URL holds a host and a port, and nothing more; {FORMS}"));
             }
             let address = format!("{host}:{}", url.port().unwrap_or(11211));
-            let at = memcached::Config::at(address);
-            Ok(TierConfig::Memcached(memcached::Config { deadline, connect_timeout, watch_every, breaker, ..at }))
+            let config = memcached::Config { deadline, watch_every, breaker, ..memcached::Config::at(address) };
+            Ok(TierConfig::Memcached(config))
         }
         "redis" | "rediss" => {
             let database = url.path().trim_start_matches('/');
             if url.host_str().is_none_or(str::is_empty) || !database.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(format!("a Redis URL holds a host and the number of a database; {FORMS}"));
             }
-            Ok(TierConfig::Redis(redis::Config { deadline, connect_timeout, breaker, ..redis::Config::at(text) }))
+            Ok(TierConfig::Redis(redis::Config { deadline, breaker, ..redis::Config::at(text) }))
         }
         "disk" => {
             let path = PathBuf::from(url.path());
@@ -295,12 +294,9 @@ mod tests {
     fn the_calls_of_every_tier_have_the_one_deadline_of_a_request() {
         let deadlines = |config: &Config| -> Vec<Duration> {
             let deadline = |tier: &TierConfig| match tier {
-                TierConfig::Disk(disk::Config { deadline, .. }) => *deadline,
-                TierConfig::Memcached(memcached::Config { deadline, connect_timeout, .. })
-                | TierConfig::Redis(redis::Config { deadline, connect_timeout, .. }) => {
-                    assert_eq!(deadline, connect_timeout, "connecting is part of a call");
-                    *deadline
-                }
+                TierConfig::Disk(disk::Config { deadline, .. })
+                | TierConfig::Memcached(memcached::Config { deadline, .. })
+                | TierConfig::Redis(redis::Config { deadline, .. }) => *deadline,
             };
             config.tiers.iter().map(deadline).collect()
         };

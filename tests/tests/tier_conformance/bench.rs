@@ -290,12 +290,11 @@ pub fn disk_config(directory: &TempDir) -> disk::Config {
 }
 
 pub fn memcached_tier(address: String, judge: &Arc<Judge>) -> Arc<dyn Tier> {
-    let config = memcached::Config { deadline: DEADLINE, connect_timeout: DEADLINE, ..memcached::Config::at(address) };
+    let config = memcached::Config { deadline: DEADLINE, ..memcached::Config::at(address) };
     Arc::new(tiergate::tier::Memcached::new(TierName::new("memcached"), config, judge.clone()).unwrap())
 }
 
 pub fn redis_tier(url: String, judge: &Arc<Judge>) -> Arc<dyn Tier> {
-    let (deadline, connect_timeout) = (DEADLINE, DEADLINE);
-    let config = redis::Config { deadline, connect_timeout, value_bytes_max: 1 << 20, ..redis::Config::at(url) };
+    let config = redis::Config { deadline: DEADLINE, value_bytes_max: 1 << 20, ..redis::Config::at(url) };
     Arc::new(tiergate::tier::Redis::new(TierName::new("redis"), config, judge.clone()).unwrap())
 }

@@ -124,7 +124,7 @@ async fn a_tls_url_speaks_tls() {
     });
     // Certificates to trust are loaded while it connects.
     let patient = Duration::from_secs(30);
-    let config = redis::Config { deadline: patient, connect_timeout: patient, ..redis::Config::at(url) };
+    let config = redis::Config { deadline: patient, ..redis::Config::at(url) };
     let tier = tiergate::tier::Redis::new(TierName::new("redis"), config, Arc::new(Judge::default())).unwrap();
     assert!(tier.summary().ends_with("over TLS"), "{}", tier.summary());
     let outcome = tier.put(&key("k"), &real(1).build()).await;

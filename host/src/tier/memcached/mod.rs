@@ -57,10 +57,8 @@ pub struct Config {
     pub address: String,
     /// Connections that are open at once. At the limit calls wait, within their deadline.
     pub connections_max: usize,
-    /// The longest that one call may take, connecting included.
+    /// The longest that one call may take, connecting included; and the longest that connecting may take where no call waits.
     pub deadline: Duration,
-    /// The longest that connecting may take.
-    pub connect_timeout: Duration,
     /// Bytes of values that are remembered by cas id, so that unchanged ones are not read again.
     pub remembered_bytes_max: u64,
     /// How often it is asked which of the watched keys changed.
@@ -119,7 +117,6 @@ impl Config {
             address: address.into(),
             connections_max: 8,
             deadline: Duration::from_millis(250),
-            connect_timeout: Duration::from_millis(250),
             remembered_bytes_max: 64 << 20,
             watch_every: Duration::from_millis(100),
             breaker: breaker::Config::default(),
@@ -133,11 +130,8 @@ impl Memcached {
     /// A tier that connects when it is first used.
     pub fn new(name: TierName, config: Config, appraise: Arc<dyn Appraise>) -> Result<Self, TierError> {
         let server = Arc::new(Server { item_bytes_max: AtomicUsize::new(usize::MAX), epoch: AtomicU64::new(0) });
-        let dialler = Dialler {
-            address: config.address.clone(),
-            connect_timeout: config.connect_timeout,
-            server: server.clone(),
-        };
+        let dialler =
+            Dialler { address: config.address.clone(), connect_timeout: config.deadline, server: server.clone() };
         let pool = Pool::builder(dialler)
             .max_size(config.connections_max)
             .build()

@@ -72,10 +72,9 @@ static DELETE_EXACT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str
 pub struct Config {
     /// `redis://` or, over TLS, `rediss://`, with user, password, host, port and database.
     pub url: String,
-    /// The longest that one call may take, connecting included.
+    /// The longest that one call may take, connecting and logging in included; and the longest that these may take where no call
+    /// waits.
     pub deadline: Duration,
-    /// The longest that connecting may take, logging in included.
-    pub connect_timeout: Duration,
     /// The largest value in bytes. Redis itself takes 512 MiB, but stands still while it moves one.
     pub value_bytes_max: usize,
     /// When nobody waits for it any more.
@@ -140,7 +139,6 @@ impl Config {
         Self {
             url: url.into(),
             deadline: Duration::from_millis(250),
-            connect_timeout: Duration::from_millis(250),
             value_bytes_max: 8 << 20,
             breaker: breaker::Config::default(),
         }
@@ -152,7 +150,6 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("deadline", &self.deadline)
-            .field("connect_timeout", &self.connect_timeout)
             .field("value_bytes_max", &self.value_bytes_max)
             .finish_non_exhaustive()
     }
@@ -196,7 +193,7 @@ impl Answer {
 impl Redis {
     /// A tier that connects when it is first used.
     pub fn new(name: TierName, config: Config, appraise: Arc<dyn Appraise>) -> Result<Self, TierError> {
-        let link = Link::new(&config.url, config.connect_timeout)?;
+        let link = Link::new(&config.url, config.deadline)?;
         let breakers = Breakers::new(&name, &config.breaker);
         let mut id = [0; 8];
         getrandom::fill(&mut id).map_err(|error| TierError::Connect(format!("no randomness for an id: {error}")))?;

@@ -70,11 +70,11 @@ impl Browser {
             "timeouts": { "script": SCRIPT_MS_MAX },
         });
         let capabilities = capabilities.as_object().expect("an object").clone();
-        let (mut driver, mut url) = driver();
+        let (mut driver, mut url) = start_driver();
         let page = eventually("chromedriver answers", async || {
             // Another may have taken its port in the meantime.
             if driver.try_wait().expect("its state").is_some() {
-                (driver, url) = self::driver();
+                (driver, url) = start_driver();
             }
             ClientBuilder::new(HttpConnector::new()).capabilities(capabilities.clone()).connect(&url).await.ok()
         })
@@ -177,7 +177,7 @@ pub async fn press(browser: &Browser, key: Key) {
 }
 
 /// A driver on a free port, and its address.
-fn driver() -> (Child, String) {
+fn start_driver() -> (Child, String) {
     let port = free_port();
     let driver = Command::new("chromedriver")
         .args([format!("--port={port}"), "--log-level=OFF".to_owned()])
